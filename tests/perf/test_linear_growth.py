@@ -1,7 +1,7 @@
 """Recording, evaluating and differentiating stay linear in the number of nodes, and within the stated ratios.
 
-Times are CPU times of this process, the smaller of several tries, and a bound is missed only when it is missed
-at every attempt: another tenant of the machine can only make a single try slower. The ratios against MyGrad and NumPy
+Times are CPU times of this process, the smallest of several tries; a bound is missed only when it is missed
+at every attempt, because another tenant of the machine can spoil one. The ratios against MyGrad and NumPy
 come from the scripts in `benchmarks/`, which interleave the engines on one pinned core.
 """
 
