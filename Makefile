@@ -1,0 +1,76 @@
+# The two commands are `make demo` and `make test`; both work in a fresh clone and set up what they need.
+# `make help` lists the rest. PYTHON=/path/to/python chooses the interpreter of a new environment.
+
+SHELL := /bin/sh
+PY := .venv/bin/python
+JOBS ?= 2
+# One thread for each test process: the processes are what fills the cores, and sums stay reproducible.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) MPLBACKEND=Agg $(PY) -m pytest
+CODE := src tests scripts benchmarks
+
+.DEFAULT_GOAL := help
+# Two environments must not be made at once, and the order of the checks is the order of their cost.
+.NOTPARALLEL:
+.PHONY: help demo test check setup setup-demo setup-interop format format-check lint types fast-test \
+	bench golden docs-check budget wheel clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: setup-demo ## train on handwritten digits, check the gradients, leave a picture in out/
+	mkdir -p out
+	cd out && MPLBACKEND=Agg ../.venv/bin/python -m prooftape.cli demo
+
+test: setup format-check lint types ## everything: formatting, lint, types and all tests that can run here
+	@left_out=$$($(PY) scripts/left_out.py) && echo "pytest -m '$$left_out'" && \
+		$(PYTEST) -n $(JOBS) -m "$$left_out"
+
+check: setup format-check lint types fast-test ## what to run before every commit: under a minute of fast tests
+
+setup: ## make or complete .venv for developing (all extras except torch)
+	@scripts/setup_env.sh dev
+
+setup-demo:
+	@scripts/setup_env.sh demo
+
+setup-interop: setup ## add torch, the oracle of the golden values; a large download
+	$(PY) -m pip install -c constraints.txt -e ".[interop]"
+
+format: setup ## rewrite the code in the one format
+	$(PY) -m ruff check --fix-only --select I $(CODE)
+	$(PY) -m ruff format $(CODE)
+
+format-check:
+	$(PY) -m ruff format --check $(CODE)
+
+lint:
+	$(PY) -m ruff check $(CODE)
+
+types:
+	$(PY) -m mypy
+
+fast-test:
+	$(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs"
+
+bench: setup ## measure against the rivals that are installed
+	$(ONE_THREAD) $(PY) -m benchmarks
+
+golden: setup-interop ## make the golden values again from torch
+	$(ONE_THREAD) $(PY) scripts/make_golden.py
+
+docs-check: setup ## run the README's and the tutorial's code as shown
+	$(PYTEST) tests/docs
+
+budget: setup ## lines per folder, and the longest files
+	$(PY) scripts/budget.py
+
+wheel: setup ## build the distribution files into dist/
+	$(PY) -m hatchling build
+
+clean: ## remove what tools and the demo left, keep the environment
+	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment as well
+	rm -rf .venv
