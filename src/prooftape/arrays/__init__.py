@@ -1,0 +1,1 @@
+"""Implementations of the array vocabulary: floats, exact numbers, graph recording."""

@@ -1,0 +1,211 @@
+"""The vocabulary in floating point, on NumPy arrays of float32 or float64 (the default engine's kernels).
+
+Callers run it under `np.errstate(all="ignore")`: IEEE results (inf, nan) are values here, not warnings.
+Reductions are NumPy's (pairwise along the contiguous axis); matmul is BLAS. `LowPrecision` stores bfloat16
+or float16 values in float32 arrays, computes each rule in float32 and rounds each stored result once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from prooftape.arrays.structure import Arr, StructuralArrays
+from prooftape import kernels
+from prooftape.literal import Literal
+from prooftape.numbers import Number
+from prooftape.types import Shape
+from prooftape.vocabulary import Mask
+
+
+def has_nan(x: Arr) -> bool:
+    """Whether any entry is nan. A dot with itself finds it in one BLAS pass: squares never cancel."""
+    v = x.ravel()
+    s = v.dot(v)
+    return bool(s != s)
+
+
+class FloatArrays(StructuralArrays):
+    """IEEE binary floats of one dtype."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self._number = self.dtype.type
+
+    def zeros(self, shape: Shape) -> Arr:
+        return np.zeros(shape, self.dtype)
+
+    def full(self, shape: Shape, value: Number) -> Arr:
+        return np.full(shape, float(value), self.dtype)
+
+    def array(self, value: object) -> Arr:
+        assert isinstance(value, Literal)
+        a = value.array
+        return a if a.dtype.kind == "b" else a.astype(self.dtype)
+
+    def add(self, a: Arr, b: Arr) -> Arr:
+        return a + b
+
+    def sub(self, a: Arr, b: Arr) -> Arr:
+        return a - b
+
+    def mul(self, a: Arr, b: Arr) -> Arr:
+        return a * b
+
+    def div(self, a: Arr, b: Arr) -> Arr:
+        return a / b
+
+    def neg(self, x: Arr) -> Arr:
+        return -x
+
+    def scale(self, x: Arr, c: Number) -> Arr:
+        result: Arr = x * self._number(c)
+        return result
+
+    def amul(self, g: Arr, d: Arr) -> Arr:
+        out: Arr = g * d
+        # a nan can only appear when an operand is not finite: look only then for zeros that absorb
+        if has_nan(out):
+            out = np.where((g == 0) & ~np.isfinite(d), self._number(0), out)
+        return out
+
+    def square(self, x: Arr) -> Arr:
+        return x * x
+
+    def reciprocal(self, x: Arr) -> Arr:
+        result: Arr = self._number(1) / x
+        return result
+
+    def pow(self, x: Arr, c: Number) -> Arr:
+        return kernels.power(x, c)
+
+    def maximum(self, a: Arr, b: Arr) -> Arr:
+        result: Arr = np.maximum(a, b)
+        return result
+
+    def minimum(self, a: Arr, b: Arr) -> Arr:
+        result: Arr = np.minimum(a, b)
+        return result
+
+    def abs(self, x: Arr) -> Arr:
+        return np.abs(x)
+
+    def sign(self, x: Arr) -> Arr:
+        # np.sign(nan) is nan; ours is 0, so that abs has no gradient at nan, as in torch's masked kernels
+        return (x > 0).astype(self.dtype) - (x < 0).astype(self.dtype)
+
+    def greater(self, a: Arr, b: Arr) -> Arr:
+        result: Arr = np.greater(a, b)
+        return result
+
+    def greater_equal(self, a: Arr, b: Arr) -> Arr:
+        result: Arr = np.greater_equal(a, b)
+        return result
+
+    def equal(self, a: Arr, b: Arr) -> Arr:
+        result: Arr = np.equal(a, b)
+        return result
+
+    def exp(self, x: Arr) -> Arr:
+        return kernels.exp(x)
+
+    def expm1(self, x: Arr) -> Arr:
+        return kernels.expm1(x)
+
+    def log(self, x: Arr) -> Arr:
+        return kernels.log(x)
+
+    def log1p(self, x: Arr) -> Arr:
+        return kernels.log1p(x)
+
+    def sqrt(self, x: Arr) -> Arr:
+        return kernels.sqrt(x)
+
+    def sin(self, x: Arr) -> Arr:
+        return kernels.sin(x)
+
+    def cos(self, x: Arr) -> Arr:
+        return kernels.cos(x)
+
+    def tanh(self, x: Arr) -> Arr:
+        return kernels.tanh(x)
+
+    def sigmoid(self, x: Arr) -> Arr:
+        return kernels.sigmoid(x)
+
+    def softplus(self, x: Arr) -> Arr:
+        return kernels.softplus(x)
+
+    def erf(self, x: Arr) -> Arr:
+        return kernels.erf(x)
+
+    def gelu(self, x: Arr) -> Arr:
+        return kernels.gelu(x)
+
+    def silu(self, x: Arr) -> Arr:
+        return kernels.silu(x)
+
+    def tanh_prime(self, x: Arr) -> Arr:
+        return kernels.tanh_prime(x)
+
+    def sigmoid_prime(self, x: Arr) -> Arr:
+        return kernels.sigmoid_prime(x)
+
+    def erf_prime(self, x: Arr) -> Arr:
+        return kernels.erf_prime(x)
+
+    def gelu_prime(self, x: Arr) -> Arr:
+        return kernels.gelu_prime(x)
+
+    def silu_prime(self, x: Arr) -> Arr:
+        return kernels.silu_prime(x)
+
+    def normal_pdf(self, x: Arr) -> Arr:
+        return kernels.normal_pdf(x)
+
+    def matmul(self, a: Arr, b: Arr) -> Arr:
+        return a @ b
+
+    def amatmul(self, a: Arr, b: Arr, linear: int) -> Arr:
+        out: Arr = a @ b
+        if has_nan(out):
+            return self._absorbing_matmul(a, b, linear)
+        return out
+
+    def _absorbing_matmul(self, a: Arr, b: Arr, linear: int) -> Arr:
+        """Rank-one updates, k ascending: rare (a non-finite operand), so plain rather than fast."""
+        out = self.zeros((*a.shape[:-1], b.shape[-1]))
+        for k in range(a.shape[-1]):
+            col, row = np.broadcast_arrays(a[..., :, k, None], b[..., k, None, :])
+            out += self.amul(col, row) if linear == 0 else self.amul(row, col)
+        return out
+
+    def first_max(self, x: Arr, valid: Mask | None) -> Arr:
+        candidates = x if valid is None else np.where(valid, x, self._number(-np.inf))
+        best: NDArray[Any] = candidates.argmax(axis=-1)
+        if valid is not None:
+            # every candidate is -inf: argmax may name a cell that is none; take the first candidate instead
+            ok = np.broadcast_to(valid, x.shape)
+            chosen = np.take_along_axis(ok, best[..., None], -1)[..., 0]
+            best = np.where(chosen, best, ok.argmax(axis=-1))
+        result: Arr = best[..., None] == np.arange(x.shape[-1])
+        return result
+
+
+class LowPrecision(FloatArrays):
+    """bfloat16 or float16 values held in float32 arrays; every stored value is rounded once to the format."""
+
+    def __init__(self, storage: DTypeLike) -> None:
+        super().__init__(np.float32)
+        self.storage = np.dtype(storage)
+
+    def finish(self, x: Arr) -> Arr:
+        if x.dtype.kind == "b":
+            return x
+        result: Arr = x.astype(self.storage).astype(np.float32)
+        return result
+
+    def array(self, value: object) -> Arr:
+        return self.finish(super().array(value))

@@ -1,0 +1,105 @@
+"""Every error a user can meet, one class per kind of mistake.
+
+All derive from `ProofTapeError`, and also from the built-in exception a Python user would expect
+(`ValueError`, `TypeError`, …), so both `except ProofTapeError` and `except ValueError` work.
+Messages start with one line: what was asked, what was found, the rule, the usual fix.
+"""
+
+from __future__ import annotations
+
+
+class ProofTapeError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class ShapeError(ProofTapeError, ValueError):
+    """Operand shapes do not fit the op's shape rule."""
+
+
+class AttributeValueError(ProofTapeError, ValueError):
+    """A static attribute of an op (axis, stride, probability, …) is missing or out of its domain."""
+
+
+class OperandError(ProofTapeError, TypeError):
+    """An operand is not a handle of the right kind (an array, a number, a mask instead of a real, …)."""
+
+
+class ValueTypeError(ProofTapeError, TypeError):
+    """A value (leaf, constant, seed, tangent) has a type or dtype this session cannot hold."""
+
+
+class HandleError(ProofTapeError, RuntimeError):
+    """A handle cannot be used here."""
+
+
+class StaleHandleError(HandleError):
+    """The handle was made before the last `reset_tape()` (or inside an operation that failed)."""
+
+
+class ForeignHandleError(HandleError):
+    """The handle belongs to another session."""
+
+
+class LeafAfterNodeError(ProofTapeError, RuntimeError):
+    """A leaf was added after the first op; all leaves come first."""
+
+
+class IndexRangeError(ProofTapeError, IndexError):
+    """A context id, or a static index, is out of range."""
+
+
+class DomainError(ProofTapeError, ArithmeticError):
+    """With `Session(domain="raise")`: an op met a value outside its domain.
+
+    Attributes: `op`, `node` (context id), `index` (of the first bad entry), `location` (file:line).
+    """
+
+    def __init__(self, message: str, *, op: str, node: int, index: tuple[int, ...], location: str) -> None:
+        super().__init__(message)
+        self.op = op
+        self.node = node
+        self.index = index
+        self.location = location
+
+
+class ScalarError(ProofTapeError, TypeError):
+    """The session's scalar cannot do this (a transcendental in exact rationals, order in a prime field)."""
+
+
+class GraphError(ProofTapeError, ValueError):
+    """A graph is ill-formed; the message names the first bad node. `node` is its context id (or -1)."""
+
+    def __init__(self, message: str, *, node: int = -1) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+class GraphParseError(GraphError):
+    """Graph text cannot be read; the message names the line."""
+
+
+class GradientError(ProofTapeError, ValueError):
+    """A gradient was asked for in a way that has no answer (non-scalar loss, wrong seed, …)."""
+
+
+class CheckpointError(ProofTapeError, ValueError):
+    """A checkpoint cannot be read, or does not match the parameters it is loaded into."""
+
+
+class MissingExtraError(ProofTapeError, ImportError):
+    """An optional dependency is needed; the message says which extra installs it."""
+
+
+class RuleError(Exception):
+    """Internal: an op's shape rule refuses; the session turns it into a located `ShapeError`.
+
+    `problem` is one clause without the op's name; `hint` is the usual fix; `kind` the public class.
+    """
+
+    def __init__(
+        self, problem: str, hint: str = "", kind: type[ProofTapeError] = ShapeError
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+        self.kind = kind

@@ -1,0 +1,76 @@
+"""The result of a backward pass: one cotangent per context id, dense to the reader, sparse inside.
+
+An absent cotangent reads as zeros (and `is_absent` tells it from a computed zero). Entries that nobody
+needed (inputs with requires_grad=False) are computed the first time they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import GradientError, IndexRangeError, ShapeError
+from prooftape.handle_methods import TensorRef
+from prooftape.scalars import Scalar
+from prooftape.types import REAL, TensorType
+
+
+class Grads:
+    """Cotangents of every context id of one recording, for one output and seed."""
+
+    def __init__(
+        self,
+        cotangents: list[Arr | None],
+        types: Callable[[int], TensorType],
+        needed: list[bool] | None,
+        compute_all: Callable[[], list[Arr | None]],
+        check: Callable[[TensorRef, str], None],
+        scalar: Scalar,
+    ) -> None:
+        self._ct = cotangents
+        self._types = types
+        self._needed = needed
+        self._compute_all = compute_all
+        self._check = check
+        self._scalar = scalar
+
+    def __len__(self) -> int:
+        """Number of context entries."""
+        return len(self._ct)
+
+    def stored(self, id: int) -> Arr | None:
+        """The cotangent of a context id as the engine holds it; None when absent."""
+        if not isinstance(id, (int, np.integer)) or isinstance(id, bool) or not 0 <= id < len(self._ct):
+            raise IndexRangeError(f"grads: id {id!r} is out of range; this pass covers 0 <= id < {len(self._ct)}")
+        if self._types(id).dtype != REAL:
+            raise GradientError(f"grads: %{id} is a mask ({self._types(id)}); masks carry no gradient")
+        if self._needed is not None and not self._needed[id]:
+            self._ct, self._needed = self._compute_all(), None
+        return self._ct[id]
+
+    def of_id(self, id: int) -> Arr:
+        """The cotangent of a context id (zeros when absent), read-only."""
+        found = self.stored(id)
+        if found is None:
+            found = self._scalar.xp.full(self._types(id).shape, 0)
+        return self._scalar.to_user(found)
+
+    def __getitem__(self, ref: TensorRef) -> Arr:
+        """The gradient with respect to `ref`, of its shape; zeros when nothing flows there."""
+        return self.of_id(self._id(ref))
+
+    def is_absent(self, ref: TensorRef) -> bool:
+        """True when no cotangent ever reached `ref`: its gradient is zero by structure, not by value."""
+        return self.stored(self._id(ref)) is None
+
+    def _id(self, ref: TensorRef) -> int:
+        self._check(ref, "grads[ref]")
+        if ref.id < len(self._ct) and self._types(ref.id) is not ref.type:
+            raise ShapeError(f"grads[ref]: {ref!r} has another type than %{ref.id}: {self._types(ref.id)}")
+        return ref.id
+
+    def __iter__(self) -> Iterator[Arr]:
+        """Gradients of the real entries by ascending id."""
+        return (self.of_id(i) for i in range(len(self._ct)) if self._types(i).dtype == REAL)

@@ -1,0 +1,286 @@
+"""`TensorRef`: operators and methods on handles, all of them short ways to write session calls.
+
+Operators insert NumPy-style broadcasting and constants, as explicit nodes. One kind is refused: ranks that
+differ when both sides would have to grow ((n,) with (n, 1)), the classic silent bug inside losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import OperandError, ShapeError
+from prooftape.handles import BaseTensorRef
+from prooftape.types import broadcast_shape
+
+if TYPE_CHECKING:
+    from prooftape.session import Session
+
+Operand = object
+
+
+class TensorRef(BaseTensorRef):
+    """Handle of a recorded tensor. Operators, `x[i]`, `x.sum()`, `x.reshape(...)`, … record nodes."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # `ndarray + ref` must come here, not loop over the array's entries
+
+    # -- values ---------------------------------------------------------------------------------
+    @property
+    def value(self) -> Arr:
+        """The value (evaluates what is needed; read-only)."""
+        return self.session.get_value(self)
+
+    def numpy(self) -> Arr:
+        """Same as `value`."""
+        return self.session.get_value(self)
+
+    def item(self) -> object:
+        """The value of a one-entry tensor as a Python number."""
+        return self.session.get_value(self).item()
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
+        raise OperandError(f"{self!r} is a recorded value, not an array; use session.get_value(ref) or ref.value")
+
+    def __bool__(self) -> NoReturn:
+        raise OperandError(
+            f"{self!r} has no truth value while recording; choose with session.where(mask, a, b), "
+            "or read a number with ref.item()"
+        )
+
+    __float__ = __int__ = __index__ = __complex__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise OperandError(f"{self!r} has rank 0 and therefore no length")
+        return self.type.shape[0]
+
+    # -- arithmetic -----------------------------------------------------------------------------
+    def __add__(self, other: Operand) -> TensorRef:
+        return binary("add", self, other)
+
+    def __radd__(self, other: Operand) -> TensorRef:
+        return binary("add", other, self)
+
+    def __sub__(self, other: Operand) -> TensorRef:
+        return binary("sub", self, other)
+
+    def __rsub__(self, other: Operand) -> TensorRef:
+        return binary("sub", other, self)
+
+    def __mul__(self, other: Operand) -> TensorRef:
+        if _is_number(other):
+            return self.session.scale(self, other)
+        return binary("mul", self, other)
+
+    def __rmul__(self, other: Operand) -> TensorRef:
+        if _is_number(other):
+            return self.session.scale(self, other)
+        return binary("mul", other, self)
+
+    def __truediv__(self, other: Operand) -> TensorRef:
+        return binary("div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> TensorRef:
+        return binary("div", other, self)
+
+    def __pow__(self, exponent: object) -> TensorRef:
+        if not _is_number(exponent):
+            raise OperandError(f"x ** c needs a literal number c, got {type(exponent).__name__}; use exp(c * log(x))")
+        return self.session.square(self) if exponent == 2 else self.session.pow_const(self, exponent)
+
+    def __neg__(self) -> TensorRef:
+        return self.session.neg(self)
+
+    def __pos__(self) -> TensorRef:
+        return self
+
+    def __abs__(self) -> TensorRef:
+        return self.session.abs(self)
+
+    def __matmul__(self, other: Operand) -> TensorRef:
+        s = self.session
+        return s.matmul(self, _operand(s, other)) if not _is_number(other) else NotImplemented
+
+    def __rmatmul__(self, other: Operand) -> TensorRef:
+        s = self.session
+        return s.matmul(_operand(s, other), self) if not _is_number(other) else NotImplemented
+
+    # -- comparisons (masks) --------------------------------------------------------------------
+    def __gt__(self, other: Operand) -> TensorRef:
+        return binary("greater", self, other)
+
+    def __lt__(self, other: Operand) -> TensorRef:
+        return binary("less", self, other)
+
+    def __ge__(self, other: Operand) -> TensorRef:
+        return binary("greater_equal", self, other)
+
+    def __le__(self, other: Operand) -> TensorRef:
+        return binary("less_equal", self, other)
+
+    # == stays identity: handles are dictionary keys; the elementwise mask is session.equal(a, b)
+
+    # -- indexing -------------------------------------------------------------------------------
+    def __getitem__(self, index: object) -> TensorRef:
+        from prooftape.indexing import getitem
+
+        return self.session.commit(lambda s: getitem(s, self, index))
+
+    def __iter__(self) -> NoReturn:
+        raise OperandError(f"{self!r} is not iterable; take rows with x[0], x[1], …")
+
+    # -- methods --------------------------------------------------------------------------------
+    @property
+    def T(self) -> TensorRef:
+        """Transpose of a matrix."""
+        return self.session.transpose2d(self)
+
+    def sum(self, axis: int | Sequence[int] | None = None) -> TensorRef:
+        """Sum of all entries, or over an axis (dropped)."""
+        return self.session.sum(self) if axis is None else self.session.reduce_sum(self, axis)
+
+    def mean(self, axis: int | Sequence[int] | None = None) -> TensorRef:
+        """Mean of all entries, or over an axis (dropped)."""
+        return self.session.mean(self) if axis is None else self.session.reduce_mean(self, axis)
+
+    def max(self, axis: int | Sequence[int] | None = None) -> TensorRef:
+        """Maximum of all entries, or over an axis (dropped)."""
+        return self.session.reduce_max(self, tuple(range(self.ndim)) if axis is None else axis)
+
+    def var(self, axis: int | Sequence[int] | None = None, ddof: int = 0) -> TensorRef:
+        """Variance of all entries, or over an axis (dropped)."""
+        return self.session.var(self, tuple(range(self.ndim)) if axis is None else axis, ddof)
+
+    def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
+        """Same entries, row-major, in a new shape; one dimension may be -1."""
+        return self.session.reshape(self, _flat(shape))
+
+    def permute(self, *axes: int | Sequence[int]) -> TensorRef:
+        """Axes in a new order."""
+        return self.session.permute(self, _flat(axes))
+
+    def transpose(self, axis0: int, axis1: int) -> TensorRef:
+        """Two axes swapped."""
+        n = self.ndim
+        if not (-n <= axis0 < n and -n <= axis1 < n):
+            raise ShapeError(f"transpose: axes {axis0}, {axis1} out of range for {self!r}")
+        axes = list(range(n))
+        axes[axis0 % n], axes[axis1 % n] = axes[axis1 % n], axes[axis0 % n]
+        return self.session.permute(self, axes)
+
+    def broadcast_to(self, *shape: int | Sequence[int]) -> TensorRef:
+        """Broadcast, NumPy alignment."""
+        return self.session.broadcast_to(self, _flat(shape))
+
+    def flatten(self) -> TensorRef:
+        """One axis, row-major."""
+        return self.session.flatten(self)
+
+    def detach(self) -> TensorRef:
+        """Identity with derivative zero."""
+        return self.session.detach(self)
+
+    def pow(self, c: object) -> TensorRef:
+        """x ** c, c a literal number."""
+        return self.__pow__(c)
+
+    def clamp(self, lo: object, hi: object) -> TensorRef:
+        """Entries limited to [lo, hi]."""
+        return self.session.clamp(self, lo, hi)
+
+    def softmax(self, axis: int = -1) -> TensorRef:
+        """Softmax along an axis."""
+        return self.session.softmax(self, axis)
+
+    def log_softmax(self, axis: int = -1) -> TensorRef:
+        """Log-softmax along an axis."""
+        return self.session.log_softmax(self, axis)
+
+    def logsumexp(self, axis: int | Sequence[int]) -> TensorRef:
+        """Log of the sum of exponentials over an axis (dropped)."""
+        return self.session.logsumexp(self, axis)
+
+
+def _add_unary_methods() -> None:
+    names = "abs sqrt exp log relu sigmoid tanh square reciprocal sin cos erf log1p expm1 neg softplus gelu silu"
+
+    def method(name: str) -> object:
+        def call(self: TensorRef) -> TensorRef:
+            return getattr(self.session, name)(self)  # type: ignore[no-any-return]
+
+        call.__name__ = name
+        call.__qualname__ = f"TensorRef.{name}"
+        call.__doc__ = f"Same as session.{name}(x)."
+        return call
+
+    for name in names.split():
+        setattr(TensorRef, name, method(name))
+
+
+_add_unary_methods()
+
+
+def _is_number(x: object) -> bool:
+    if isinstance(x, (bool, np.bool_)):
+        return False
+    return isinstance(x, (Real, np.number)) or hasattr(x, "p") and hasattr(x, "q")
+
+
+def _flat(dims: Sequence[int | Sequence[int]]) -> tuple[int, ...]:
+    if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)):
+        return tuple(dims[0])
+    return tuple(dims)  # type: ignore[arg-type]
+
+
+def _operand(s: Session, x: object) -> TensorRef:
+    return x if isinstance(x, TensorRef) else s.const(x)
+
+
+def binary(op: str, a: object, b: object) -> TensorRef:
+    """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
+    if isinstance(a, TensorRef):
+        s = a.session
+        if isinstance(b, TensorRef) and a.type.shape == b.type.shape:
+            return getattr(s, op)(a, b)  # type: ignore[no-any-return]
+    else:
+        assert isinstance(b, TensorRef)
+        s = b.session
+
+    def build(s: Session) -> TensorRef:
+        left, right = (_constant(s, x, other) for x, other in ((a, b), (b, a)))
+        shape = operator_shape(op, left, right)
+        left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
+        return getattr(s, op)(left, right)  # type: ignore[no-any-return]
+
+    return s.commit(build)
+
+
+def _constant(s: Session, x: object, other: object) -> TensorRef:
+    if isinstance(x, TensorRef):
+        return x
+    if _is_number(x):
+        assert isinstance(other, TensorRef)
+        return s.full(other.shape, x)
+    return s.const(x)
+
+
+def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:
+    """The broadcast shape of an operator's operands; raises for the refused kinds."""
+    shape = broadcast_shape(a.shape, b.shape)
+    graph = a.session.graph
+    if shape is None:
+        raise ShapeError(
+            f"{op}: shapes do not broadcast: {graph.describe(a.id)} and {graph.describe(b.id)}; "
+            "trailing dimensions must be equal or 1"
+        )
+    if a.ndim != b.ndim and shape not in (a.shape, b.shape):
+        raise ShapeError(
+            f"{op}: refusing to broadcast both sides across ranks: {graph.describe(a.id)} and "
+            f"{graph.describe(b.id)} would give {shape}; reshape one of them, or use broadcast_to if you mean it"
+        )
+    return shape

@@ -1,0 +1,134 @@
+"""The logistic family: sigmoid, softplus, silu, and the derivatives of sigmoid, tanh and silu.
+
+All are written in e = exp(-|x|), which is at most 1 and exact in both tails, so no difference of nearly
+equal numbers occurs; silu' alone has a zero (at -1.278...), where its numerator is expanded about the root.
+sigmoid' = e / (1 + e)^2 and tanh' = 4 e^2 / (1 + e^2)^2 follow from the definitions; never 1 - tanh^2.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from prooftape.kernels._constants import SILU_ROOT, SILU_ROOT_EXP
+from prooftape.kernels.blocks import Kernel, elementwise
+from prooftape.kernels.elementary import SUBNORMAL_EXP, exp_times
+
+F64 = npt.NDArray[np.float64]
+
+# Beyond this every exp(-a) or a * exp(-a) is 0 in binary64; clamping keeps inf * 0 out.
+DEEP = 1000.0
+
+
+def _exp_of_minus(a: F64) -> F64:
+    return np.exp(np.negative(a))
+
+
+def _numerator(x: F64, e: F64) -> F64:
+    """1 where x >= 0, else e (e <= 1), without a data-dependent branch; NaN stays."""
+    step = np.greater_equal(x, 0.0).astype(np.float64)
+    return np.maximum(e, step, out=step)
+
+
+def _sigmoid(x: F64) -> F64:
+    e = _exp_of_minus(np.abs(x))
+    result = _numerator(x, e)
+    e += 1.0
+    result /= e
+    return result
+
+
+def _sigmoid_prime(x: F64) -> F64:
+    e = _exp_of_minus(np.abs(x))
+    denominator = e + 1.0
+    denominator *= denominator
+    e /= denominator
+    return e
+
+
+def _tanh_prime(x: F64) -> F64:
+    a = np.abs(x)
+    p = np.exp(-2.0 * a)
+    denominator = p + 1.0
+    denominator *= denominator
+    p *= 4.0
+    p /= denominator
+    deep = a > -0.5 * SUBNORMAL_EXP
+    if deep.any():
+        p[deep] = exp_times(-2.0 * np.minimum(a[deep], DEEP), 4.0)
+    return p
+
+
+def _softplus(x: F64) -> F64:
+    e = _exp_of_minus(np.abs(x))
+    np.log1p(e, out=e)
+    e += np.maximum(x, 0.0)
+    return e
+
+
+def _silu(x: F64) -> F64:
+    x = np.maximum(x, -DEEP)
+    result = _sigmoid(x)
+    result *= x
+    deep = x < SUBNORMAL_EXP
+    if deep.any():
+        result[deep] = exp_times(x[deep], x[deep])
+    return result
+
+
+def _reflect(x: F64, g: F64) -> F64:
+    """g where x < 0, 1 - g where x >= 0: for functions with f(x) + f(-x) = 1 and g = f(-|x|)."""
+    step = np.greater_equal(x, 0.0).astype(np.float64)
+    g *= 1.0 - 2.0 * step
+    g += step
+    return g
+
+
+def _silu_prime_from(x: F64, a: F64, numerator: F64) -> F64:
+    e = _exp_of_minus(a)
+    numerator *= e
+    e += 1.0
+    e *= e
+    numerator /= e
+    return _reflect(x, numerator)
+
+
+def _silu_prime(x: F64) -> F64:
+    a = np.minimum(np.abs(x), DEEP)
+    # numerator n(a) = 1 - a + exp(-a) = -d + exp(-root) expm1(-d), d = a - root: both terms have one sign.
+    d = a - SILU_ROOT[0]
+    d -= SILU_ROOT[1]
+    np.negative(d, out=d)
+    n = np.expm1(d)
+    n *= SILU_ROOT_EXP
+    n += d
+    result = _silu_prime_from(x, a, n)
+    deep = x < SUBNORMAL_EXP
+    if deep.any():
+        tail = np.maximum(x[deep], -DEEP)
+        result[deep] = exp_times(tail, tail + 1.0)
+    return result
+
+
+def _silu_prime_single(x: F64) -> F64:
+    # No binary32 number is close enough to the root to need the expansion: binary64 has 29 bits to spare.
+    a = np.minimum(np.abs(x), DEEP)
+    n = _exp_of_minus(a)
+    n -= a
+    n += 1.0
+    return _silu_prime_from(x, a, n)
+
+
+sigmoid: Kernel = elementwise("sigmoid", "1 / (1 + e**-x).", _sigmoid)
+sigmoid_prime: Kernel = elementwise(
+    "sigmoid_prime", "sigmoid(x) sigmoid(-x), the derivative of sigmoid; even, 1/4 at 0.", _sigmoid_prime
+)
+tanh_prime: Kernel = elementwise(
+    "tanh_prime", "sech(x)^2, the derivative of tanh; accurate where tanh(x)^2 rounds to 1.", _tanh_prime
+)
+softplus: Kernel = elementwise("softplus", "log(1 + e**x) = max(x, 0) + log1p(e**-|x|).", _softplus)
+silu: Kernel = elementwise("silu", "x sigmoid(x); limit -0 at -inf.", _silu)
+silu_prime: Kernel = elementwise(
+    "silu_prime",
+    "sigmoid(x) (1 + x sigmoid(-x)), the derivative of silu; accurate also at its zero -1.2784645...",
+    _silu_prime,
+    _silu_prime_single,
+)

@@ -1,0 +1,45 @@
+"""The op table. Ops are found, not listed: every `Op` at the top level of a module in this package is one.
+
+`table()` maps names to records, in module and definition order; `register` adds an op from outside the tree.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from prooftape.op import Op
+
+_outside: dict[str, Op] = {}
+
+
+@cache
+def _found() -> dict[str, Op]:
+    ops: dict[str, Op] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, Op):
+                if ops.setdefault(value.name, value) is not value:
+                    raise ValueError(f"two ops are named {value.name!r}")
+    return ops
+
+
+def table() -> dict[str, Op]:
+    """All ops by name."""
+    return {**_found(), **_outside}
+
+
+def find(name: str) -> Op:
+    """The op of this name; raises KeyError when there is none."""
+    found = _found().get(name)
+    return _outside[name] if found is None else found
+
+
+def register(op: Op) -> Op:
+    """Add an op defined outside this package, so that graphs using it parse and check. Names are unique."""
+    if op.name in _found() or (op.name in _outside and _outside[op.name] is not op):
+        raise ValueError(f"an op named {op.name!r} exists already")
+    _outside[op.name] = op
+    return op

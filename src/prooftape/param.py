@@ -1,0 +1,63 @@
+"""Mutable parameters: they live outside any recording and survive `reset_tape`."""
+
+from __future__ import annotations
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import ShapeError
+from prooftape.scalars import Scalar
+from prooftape.types import Shape
+
+
+class Param:
+    """A named array that training updates. Reading `value` gives a read-only array; assigning checks the shape.
+
+    `requires_grad=False` freezes it: its gradient is not computed unless asked, and no step changes it.
+    """
+
+    __slots__ = ("_array", "name", "requires_grad", "scalar")
+
+    def __init__(
+        self, init: object, name: str | None = None, requires_grad: bool = True, scalar: Scalar | None = None
+    ) -> None:
+        if scalar is None:
+            from prooftape.scalars import scalar as named
+
+            scalar = named("float32")
+        self.scalar = scalar
+        self.name = name
+        self.requires_grad = requires_grad
+        self._array = scalar.to_array(init, f"param {name or ''}".strip())
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the value."""
+        return self._array.shape
+
+    @property
+    def value(self) -> Arr:
+        """The current value, read-only."""
+        return self.scalar.to_user(self._array)
+
+    @value.setter
+    def value(self, new: object) -> None:
+        array = self.scalar.to_array(new, f"param {self.name or ''}".strip())
+        if array.shape != self._array.shape:
+            raise ShapeError(
+                f"param {self.name or '(unnamed)'}: cannot assign shape {array.shape} "
+                f"to a parameter of shape {self._array.shape}; make a new param instead"
+            )
+        self._array = array
+
+    @property
+    def stored(self) -> Arr:
+        """The value as the engine holds it. Never written to: an update stores a new array."""
+        return self._array
+
+    def store(self, array: Arr) -> None:
+        """Replace the value by an engine array of the same shape (used by training steps)."""
+        assert array.shape == self._array.shape, (array.shape, self._array.shape)
+        self._array = array
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", requires_grad=False"
+        return f"Param({self.name or 'unnamed'}: {self.scalar.name}{list(self.shape)}{frozen})"

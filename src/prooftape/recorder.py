@@ -1,0 +1,434 @@
+"""Recording: leaves, naturals and nodes appended to one graph, each op atomically.
+
+`Recorder` is the lower half of `Session`. Invariants: every leaf comes before the first node; a call that
+raises leaves everything as it was; no recorded array can be changed through anything a user holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import (
+    ForeignHandleError,
+    HandleError,
+    IndexRangeError,
+    LeafAfterNodeError,
+    OperandError,
+    RuleError,
+    ShapeError,
+    StaleHandleError,
+    ValueTypeError,
+)
+from prooftape.graph import Graph, Leaf, Location, Node, Prefix
+from prooftape.handle_methods import TensorRef
+from prooftape.handles import Handle, NatRef, NatVecRef, Token
+from prooftape.op import Call, Op
+from prooftape.param import Param
+from prooftape.scalars import Scalar, scalar
+from prooftape.state import SessionState
+from prooftape.types import BOOL, REAL, TensorType
+
+T = TypeVar("T")
+_PACKAGE = __name__.partition(".")[0]
+_new_node = tuple.__new__
+MAX_NAT = 2**62
+
+
+def user_location(depth: int = 2) -> Location | None:
+    """The innermost frame outside this package."""
+    frame = sys._getframe(depth)
+    while frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return Location(frame.f_code, frame.f_lasti)
+
+
+class Recorder:
+    """See the module docstring. Users meet it as `Session`."""
+
+    def __init__(self, scalar_name: str | Scalar, requires_grad_by_default: bool) -> None:
+        self.scalar = scalar(scalar_name)
+        self.requires_grad_by_default = requires_grad_by_default
+        self._generation = -1
+        self._start()
+
+    def _start(self) -> None:
+        self._generation += 1
+        self._token = Token(self, self._generation)  # type: ignore[arg-type]
+        self._leaves: list[Leaf] = []
+        self._nodes: list[Node] = []
+        self._n_leaves = 0
+        self._locations: list[Location | None] = []
+        self._leaf_values: list[Arr] = []
+        self._nats: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._params: dict[int, Param] = {}
+        self._values: list[Arr] = []
+        self._first_nat_node: int | None = None
+        self._drafting = 0
+
+    # -- state ------------------------------------------------------------------------------------
+    @property
+    def graph(self) -> Graph:
+        """The recorded graph: an immutable snapshot, O(1)."""
+        return Graph(
+            Prefix(self._leaves), Prefix(self._nodes), len(self._nats), Prefix(self._locations)
+        )
+
+    @property
+    def state(self) -> SessionState:
+        """An immutable snapshot of graph, leaf values and naturals."""
+        values = tuple(self.scalar.to_user(v) for v in self._leaf_values)
+        return SessionState(self.graph, values, tuple(int(n) for n in self._nats))
+
+    def reset_tape(self) -> None:
+        """Empty the graph, the leaves, the naturals and the leaf-to-parameter map. Params survive; handles do not."""
+        if self._drafting:
+            raise HandleError("reset_tape() inside commit(builder): finish the builder first")
+        self._start()
+
+    def __len__(self) -> int:
+        return self._n_leaves + len(self._nodes)
+
+    # -- leaves -----------------------------------------------------------------------------------
+    def ensure_no_nodes(self) -> None:
+        """Raise `LeafAfterNodeError` if any op has been recorded."""
+        if self._nodes:
+            where = self._locations[self._n_leaves]
+            first = f"{self._nodes[0].op}" + (f" [{where}]" if where else "")
+            raise LeafAfterNodeError(
+                f"a new leaf after {len(self._nodes)} recorded ops (the first is {first}): all leaves come before "
+                "the first op; add it earlier, record a constant with const(), or call reset_tape() first"
+            )
+
+    def param(self, init: object, name: str | None = None, requires_grad: bool | None = None) -> Param:
+        """A mutable parameter of this session's scalar, not yet in the graph; `use` puts it there."""
+        grad = self.requires_grad_by_default if requires_grad is None else requires_grad
+        return Param(init, name, grad, self.scalar)
+
+    def add_leaf(self, value: object, name: str | None = None) -> TensorRef:
+        """Append a differentiable leaf with this value (copied)."""
+        return self._add_leaf(value, name, True, "leaf")
+
+    def input(self, value: object, name: str | None = None, requires_grad: bool = False) -> TensorRef:
+        """Append an external input (copied). Without requires_grad its gradient is computed only when asked for."""
+        return self._add_leaf(value, name, requires_grad, "input")
+
+    def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
+        self.ensure_no_nodes()
+        _check_flag("requires_grad", grad)
+        if isinstance(value, (Handle, Param)):
+            fix = "use(param)" if isinstance(value, Param) else "the handle itself"
+            raise ValueTypeError(f"{kind}: expected an array of numbers, got {value!r}; pass {fix} instead")
+        array = self.scalar.to_array(value, f"{kind} {name or ''}".strip())
+        return self._append_leaf(array, Leaf(TensorType.of(array.shape), name, grad, kind))
+
+    def use(self, param: Param) -> TensorRef:
+        """Append a leaf with the parameter's current value; a training step will update the parameter."""
+        self.ensure_no_nodes()
+        if not isinstance(param, Param):
+            raise OperandError(f"use: expected a Param (from session.param), got {type(param).__name__}")
+        if param.scalar.name != self.scalar.name:
+            raise ValueTypeError(
+                f"use: {param!r} holds {param.scalar.name}, this session runs in {self.scalar.name}; "
+                "make the param with this session's param()"
+            )
+        leaf = Leaf(TensorType.of(param.shape), param.name, param.requires_grad, "param")
+        ref = self._append_leaf(param.stored, leaf)
+        self._params[ref.id] = param
+        return ref
+
+    def const(self, value: object, name: str | None = None) -> TensorRef:
+        """A constant: an ordinary leaf before the first op, a constant node after it. Booleans make a mask."""
+        if isinstance(value, (Handle, Param)):
+            raise ValueTypeError(f"const: expected an array of numbers or booleans, got {value!r}")
+        mask = np.asarray(value) if isinstance(value, (bool, np.bool_, np.ndarray, list, tuple)) else None
+        if mask is not None and mask.dtype.kind == "b":
+            array = np.array(mask, dtype=np.bool_, order="C")
+        else:
+            array = self.scalar.to_array(value, f"const {name or ''}".strip())
+        if self._nodes:
+            return self._const_node(array)
+        dtype = BOOL if array.dtype.kind == "b" else REAL
+        return self._append_leaf(array, Leaf(TensorType.of(array.shape, dtype), name, False, "const"))
+
+    def _const_node(self, array: Arr) -> TensorRef:
+        from prooftape.literal import Literal
+        from prooftape.ops import find
+
+        exact = array if array.dtype.kind == "b" else self.scalar.to_user(array)
+        if exact.dtype.kind not in "bfO":
+            exact = np.asarray(exact).astype(np.float32)  # bfloat16 is exact in float32
+        op = find("const_mask" if array.dtype.kind == "b" else "const")
+        return self._apply(op, (), (Literal(exact),))
+
+    def _append_leaf(self, array: Arr, leaf: Leaf) -> TensorRef:
+        self._leaves.append(leaf)
+        self._leaf_values.append(array)
+        self._values.append(array)
+        self._locations.append(user_location(3))
+        self._n_leaves += 1
+        return TensorRef(self._token, self._n_leaves - 1, leaf.type)
+
+    # -- naturals -----------------------------------------------------------------------------------
+    def input_nat(self, n: int) -> NatRef:
+        """Append a natural number (an index); it may be overwritten later with `set_nat`."""
+        (value,) = _naturals([n], "input_nat")
+        self._nats = np.append(self._nats, value)
+        return NatRef(self._token, len(self._nats) - 1)
+
+    def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
+        """Append a vector of naturals (labels, token ids)."""
+        values = _naturals(v, "input_nat_vec")
+        start = len(self._nats)
+        self._nats = np.concatenate([self._nats, values])
+        return NatVecRef(self._token, start, len(values))
+
+    def get_nat(self, ref: NatRef) -> int:
+        """The natural number at `ref`."""
+        self._check_handle(ref, NatRef, "get_nat")
+        return int(self._nats[ref.id])
+
+    def set_nat(self, ref: NatRef, n: int) -> None:
+        """Overwrite it; evaluating the recorded graph again uses the new value."""
+        self._check_handle(ref, NatRef, "set_nat")
+        self._write_nats(ref.id, _naturals([n], "set_nat"))
+
+    def get_nat_vec(self, ref: NatVecRef) -> NDArray[np.int64]:
+        """The vector of naturals at `ref`, as a copy."""
+        self._check_handle(ref, NatVecRef, "get_nat_vec")
+        return self._nats[ref.id : ref.id + ref.length].copy()
+
+    def set_nat_vec(self, ref: NatVecRef, v: Sequence[int] | NDArray[np.integer]) -> None:
+        """Overwrite it; the length must stay the same."""
+        self._check_handle(ref, NatVecRef, "set_nat_vec")
+        values = _naturals(v, "set_nat_vec")
+        if len(values) != ref.length:
+            raise ShapeError(f"set_nat_vec: the reference holds {ref.length} naturals, got {len(values)}")
+        self._write_nats(ref.id, values)
+
+    def _write_nats(self, start: int, values: NDArray[np.int64]) -> None:
+        nats = self._nats.copy()
+        nats[start : start + len(values)] = values
+        self._nats = nats
+        if self._first_nat_node is not None:  # values from the first reader on are out of date
+            self._values = self._values[: self._first_nat_node]
+
+    def nat_at(self, i: int) -> int:
+        """Total read of the nat environment: 0 when i is out of range."""
+        return int(self._nats[i]) if 0 <= i < len(self._nats) else 0
+
+    def nat_vec_at(self, start: int, k: int) -> NDArray[np.int64]:
+        """Total read of k naturals from `start`; 0 where out of range."""
+        return np.array([self.nat_at(start + j) for j in range(k)], dtype=np.int64)
+
+    def _reader(self) -> Callable[[int, int], NDArray[np.int64]]:
+        nats = self._nats
+        return lambda start, k: nats[start : start + k]
+
+    # -- handles ------------------------------------------------------------------------------------
+    def mk_idx(self, id: int, shape: Sequence[int] | None = None) -> TensorRef:
+        """The handle of a context id, checked: in range, and of the expected shape when one is given."""
+        return self._checked_id(id, shape, len(self), "context")
+
+    def mk_leaf_idx(self, id: int, shape: Sequence[int] | None = None) -> TensorRef:
+        """Like `mk_idx`, but the id must be a leaf's."""
+        return self._checked_id(id, shape, self._n_leaves, "leaf")
+
+    def _checked_id(self, id: int, shape: Sequence[int] | None, end: int, what: str) -> TensorRef:
+        if isinstance(id, bool) or not isinstance(id, (int, np.integer)) or not 0 <= id < end:
+            raise IndexRangeError(f"id {id!r} is not a {what} id: expected an integer 0 <= id < {end}")
+        found = self._type_of(int(id))
+        if shape is not None and found.shape != tuple(shape):
+            raise ShapeError(f"id {id}: expected shape {tuple(shape)}, got {found.shape}")
+        return TensorRef(self._token, int(id), found)
+
+    def ref(self, x: TensorRef | int) -> TensorRef:
+        """The handle, in this session, of a context id or of another session's handle with the same id and type."""
+        if isinstance(x, TensorRef):
+            mine = self.mk_idx(x.id, x.shape)
+            if mine.type is not x.type:
+                raise ShapeError(f"id {x.id}: expected {x.type}, got {mine.type}")
+            return mine
+        return self.mk_idx(x)
+
+    def _type_of(self, id: int) -> TensorType:
+        n = self._n_leaves
+        return self._leaves[id].type if id < n else self._nodes[id - n][0].out
+
+    def _check_handle(self, ref: Handle, kind: type[Handle], what: str) -> None:
+        if not isinstance(ref, kind):
+            raise OperandError(f"{what}: expected a {kind.__name__}, got {type(ref).__name__} {_brief(ref)}")
+        if ref._token is self._token:
+            return
+        root, mine = ref._token.root(), self._token
+        current: Token | None = mine
+        while current is not None:
+            if current is root:
+                return
+            current = current.parent
+        if root._session() is not self:
+            raise ForeignHandleError(
+                f"{what}: {ref!r} belongs to another session; record the value in this one, "
+                "e.g. const(other.get_value(ref))"
+            )
+        if root.generation == self._generation:
+            raise StaleHandleError(f"{what}: {ref!r} was made inside an operation that failed and was undone")
+        raise StaleHandleError(
+            f"{what}: {ref!r} is from before reset_tape() (generation {root.generation}, now "
+            f"{self._generation}); record it again"
+        )
+
+    def _operand(self, what: str, x: object) -> TensorRef:
+        """The operand as a handle of this recording, or a clear error."""
+        if isinstance(x, TensorRef):
+            self._check_handle(x, TensorRef, what)
+            return x
+        hints = {
+            "Param": "put it into the graph with use(param)",
+            "NatRef": "naturals are read by gather_scalar_ref and gather_row_ref",
+            "NatVecRef": "naturals are read by gather_vec_ref, gather_rows_ref and cross_entropy",
+        }
+        hint = hints.get(type(x).__name__, "record it first: input(value) before the first op, const(value) any time")
+        raise OperandError(f"{what}: expected a TensorRef, got {type(x).__name__} {_brief(x)}; {hint}")
+
+    # -- nodes --------------------------------------------------------------------------------------
+    def _apply(
+        self,
+        op: Op,
+        operands: Sequence[object],
+        attrs: Sequence[object] = (),
+        nats: Sequence[NatRef | NatVecRef] = (),
+    ) -> TensorRef:
+        """Record one node: check everything, then append. The one way into the graph for every op."""
+        refs: list[TensorRef] = []
+        for i, x in enumerate(operands):
+            if x.__class__ is not TensorRef or x._token is not self._token:  # type: ignore[attr-defined]
+                name = op.operands[0 if op.variadic else min(i, len(op.operands) - 1)]
+                x = self._operand(f"{op.name}: operand {name}", x)
+            refs.append(x)  # type: ignore[arg-type]
+        for name, nat in zip(op.nats, nats, strict=True):
+            self._check_handle(nat, nat.__class__ if isinstance(nat, (NatRef, NatVecRef)) else NatVecRef,
+                               f"{op.name}: index {name}")
+        sizes = tuple(n.length if isinstance(n, NatVecRef) else 1 for n in nats)
+        call = self._bind(op, refs, attrs, sizes)
+        if nats and self._first_nat_node is None:
+            self._first_nat_node = len(self)
+        self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([n.id for n in nats])))
+        self._locations.append(user_location(2))
+        return TensorRef(self._token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _apply1(self, op: Op, x: object) -> TensorRef:
+        """`_apply` for one operand and no attributes, the commonest case, with one cache lookup."""
+        token = self._token
+        if x.__class__ is not TensorRef or x._token is not token:  # type: ignore[attr-defined]
+            x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
+        call = op._calls.get(x.type)  # type: ignore[attr-defined]
+        if call is None:
+            call = op._calls[x.type] = self._bind(op, (x,))  # type: ignore[attr-defined,arg-type]
+        self._nodes.append(_new_node(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
+        self._locations.append(user_location(2))
+        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _apply2(self, op: Op, a: object, b: object) -> TensorRef:
+        """`_apply` for two operands and no attributes."""
+        token = self._token
+        if a.__class__ is not TensorRef or a._token is not token:  # type: ignore[attr-defined]
+            a = self._operand(f"{op.name}: operand {op.operands[0]}", a)
+        if b.__class__ is not TensorRef or b._token is not token:  # type: ignore[attr-defined]
+            b = self._operand(f"{op.name}: operand {op.operands[-1]}", b)
+        key = (a.type, b.type)  # type: ignore[attr-defined]
+        call = op._calls.get(key)
+        if call is None:
+            call = op._calls[key] = self._bind(op, (a, b))  # type: ignore[arg-type]
+        self._nodes.append(_new_node(Node, (call, (a.id, b.id), ())))  # type: ignore[attr-defined]
+        self._locations.append(user_location(2))
+        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _bind(self, op: Op, refs: Sequence[TensorRef], attrs: Sequence[object] = (), sizes: tuple[int, ...] = ()) -> Call:
+        try:
+            return op.bind(tuple([r.type for r in refs]), attrs, sizes)
+        except RuleError as e:
+            names = op.operands * len(refs) if op.variadic else op.operands
+            graph = self.graph
+            found = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
+            text = f"{op.name}: {e.problem}" + (f": {found}" if found else "")
+            raise e.kind(text + (f"; {e.hint}" if e.hint else "")) from None
+
+    def commit(self, builder: Callable[..., T]) -> T:
+        """Run `builder(session)`; keep what it recorded if it returns, undo all of it if it raises."""
+        result, draft, parent = self._run_draft(builder)
+        draft.merged = True
+        if result.__class__ is TensorRef:  # give the caller a handle of the main recording: cheaper to check
+            return TensorRef(parent, result.id, result.type)  # type: ignore[attr-defined,return-value]
+        return result
+
+    def run_graph(self, builder: Callable[..., object]) -> SessionState:
+        """The state `builder(session)` would lead to; the session itself stays as it is."""
+        mark = self._mark()
+        self._run_draft(builder)
+        state = self.state
+        self._undo(mark)
+        return state
+
+    def _run_draft(self, builder: Callable[..., T]) -> tuple[T, Token, Token]:
+        parent, mark = self._token, self._mark()
+        draft = Token(self, self._generation, parent)  # type: ignore[arg-type]
+        self._token = draft
+        self._drafting += 1
+        try:
+            result = builder(self)
+        except BaseException:
+            self._undo(mark)
+            raise
+        finally:
+            self._token = parent
+            self._drafting -= 1
+        return result, draft, parent
+
+    def _mark(self) -> tuple[int, int, NDArray[np.int64], int | None, list[Arr]]:
+        return (self._n_leaves, len(self._nodes), self._nats, self._first_nat_node, self._values)
+
+    def _undo(self, mark: tuple[int, int, NDArray[np.int64], int | None, list[Arr]]) -> None:
+        # fresh lists: a snapshot taken by the builder keeps seeing what it saw
+        n_leaves, n_nodes, nats, first_nat, values = mark
+        self._leaves = self._leaves[:n_leaves]
+        self._leaf_values = self._leaf_values[:n_leaves]
+        self._nodes = self._nodes[:n_nodes]
+        self._locations = self._locations[: n_leaves + n_nodes]
+        self._values = values[: n_leaves + n_nodes]
+        self._n_leaves, self._nats, self._first_nat_node = n_leaves, nats, first_nat
+        self._params = {i: p for i, p in self._params.items() if i < n_leaves}
+
+
+def _naturals(values: object, what: str) -> NDArray[np.int64]:
+    a = np.asarray(values)
+    if a.ndim != 1:
+        raise ShapeError(f"{what}: expected a vector of naturals, got shape {a.shape}")
+    if a.size == 0:
+        return np.zeros(0, np.int64)
+    if a.dtype.kind not in "iu":
+        bad = next((v for v in a.tolist() if isinstance(v, bool) or not isinstance(v, int)), a.tolist()[0])
+        raise ValueTypeError(f"{what}: expected natural numbers, got {type(bad).__name__} {bad!r}; round and cast first")
+    low, high = int(a.min()), int(a.max())
+    if low < 0 or high >= MAX_NAT:
+        position = int(np.flatnonzero((a < 0) | (a >= MAX_NAT))[0])
+        raise ValueTypeError(f"{what}: expected naturals 0 <= n < 2^62, got {a[position]} at position {position}")
+    return a.astype(np.int64)
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueTypeError(f"{name} must be True or False, got {type(value).__name__} {value!r}")
+
+
+def _brief(x: object) -> str:
+    shape = getattr(x, "shape", None)
+    text = f"of shape {tuple(shape)}" if isinstance(shape, tuple) else repr(x)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,284 @@
+"""`Session`: record a graph by calling ops, read values, differentiate, train.
+
+The only mutable object of the package. What it records is an immutable graph (recorder.py); what it computes
+is that graph's semantics, through the compiled tape. Evaluation is lazy and cached: reading a value costs the
+nodes recorded since the last read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.domains import check_domain
+from prooftape.errors import GradientError, HandleError, ShapeError, ValueTypeError
+from prooftape.grads import Grads
+from prooftape.graph import Graph, Prefix
+from prooftape.handle_methods import TensorRef
+from prooftape.handles import NatRef, NatVecRef
+from prooftape.numbers import as_number
+from prooftape.op import Op
+from prooftape.op_methods import OpMethods
+from prooftape.ops import find
+from prooftape.recorder import Recorder, _check_flag
+from prooftape.scalars import Scalar
+from prooftape.semantics import jvp_ctx
+from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
+from prooftape.types import BOOL, REAL
+
+if TYPE_CHECKING:
+    from prooftape.param import Param
+
+ENGINES = ("numpy",)
+DOMAINS = ("ieee", "raise")
+
+
+class Session(Recorder, OpMethods):
+    """An eager-style session. Every op of the table is a method: `y = s.matmul(w, x)`.
+
+    scalar: `float32` (default), `float64`, `bfloat16`, `float16`, `rational`, `modular(p)`.
+    engine: `numpy`.
+    requires_grad_by_default: what `param(…)` takes when it is not said.
+    domain: `ieee` lets nan and inf through; `raise` raises `DomainError` at the first value outside an op's domain.
+    """
+
+    def __init__(
+        self,
+        scalar: str | Scalar = "float32",
+        engine: str = "numpy",
+        requires_grad_by_default: bool = True,
+        *,
+        domain: str = "ieee",
+    ) -> None:
+        if engine not in ENGINES:
+            raise ValueTypeError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+        if domain not in DOMAINS:
+            raise ValueTypeError(f"domain must be 'ieee' or 'raise', got {domain!r}")
+        _check_flag("requires_grad_by_default", requires_grad_by_default)
+        self.engine = engine
+        self.domain = domain
+        super().__init__(scalar, requires_grad_by_default)
+
+    def _start(self) -> None:
+        super()._start()
+        self._instrs: list[Instr] = []
+        self._needed: list[bool] = []
+
+    # -- recording any op ---------------------------------------------------------------------------
+    def apply(self, op: str | Op, *operands: object, nats: Sequence[NatRef | NatVecRef] = (), **attrs: object) -> TensorRef:
+        """Record an op by name or record, e.g. one added with `prooftape.register`. Attributes by keyword."""
+        record = find(op) if isinstance(op, str) else op
+        known = {a.name: a.default for a in record.attrs}
+        for name in attrs:
+            if name not in known:
+                raise ValueTypeError(f"{record.name}: unknown attribute {name!r}; it takes {sorted(known)}")
+        return self._apply(record, operands, tuple({**known, **attrs}.values()), nats)
+
+    def _mask_operand(self, mask: object) -> object:
+        """A mask operand: a handle as it is, a boolean array as a constant."""
+        if isinstance(mask, TensorRef):
+            return mask
+        array = np.asarray(mask) if isinstance(mask, (np.ndarray, list, tuple, bool, np.bool_)) else None
+        if array is not None and array.dtype.kind == "b":
+            return self.const(array)
+        return mask
+
+    # -- evaluation ---------------------------------------------------------------------------------
+    def _compiled(self, n_nodes: int) -> list[Instr]:
+        """Instructions of (at least) the first n nodes; compiled once, as nodes appear."""
+        instrs, nodes, base = self._instrs, self._nodes, self._n_leaves
+        if len(instrs) > len(nodes):  # an undone draft had been compiled
+            del instrs[len(nodes) :]
+        for k in range(len(instrs), n_nodes):
+            instrs.append(compile_node(nodes[k], base + k))
+        return instrs
+
+    def _evaluate(self, end: int) -> list[Arr]:
+        """Values of the first `end` context entries, computing the missing ones."""
+        values, base = self._values, self._n_leaves
+        if len(values) < end:
+            todo = self._compiled(end - base)[len(values) - base : end - base]
+            with np.errstate(all="ignore"):
+                if self.domain == "raise":
+                    for instr in todo:
+                        check_domain(self.scalar, instr, values, self._reader(), self._locations[instr.out])
+                        forward_from(self.scalar.xp, [instr], values, self._reader())
+                else:
+                    forward_from(self.scalar.xp, todo, values, self._reader())
+        return values
+
+    def get_value(self, ref: TensorRef) -> Arr:
+        """The value of a recorded tensor, read-only. Pure: it changes neither the graph nor any state."""
+        ref = self._operand("get_value", ref)
+        return self.scalar.to_user(self._evaluate(ref.id + 1)[ref.id])
+
+    def compile_tape(self) -> Tape:
+        """The tape of the recorded graph: plain data."""
+        return Tape(self._n_leaves, tuple(self._compiled(len(self._nodes))[: len(self._nodes)]))
+
+    # -- reverse mode -------------------------------------------------------------------------------
+    def backward_dense_all(self, out: TensorRef, seed: object) -> Grads:
+        """Cotangent of every context id for `seed` at `out` (an array of out's shape)."""
+        out = self._real("backward_dense_all", out)
+        array = self.scalar.to_array(seed, "backward_dense_all: seed")
+        if array.shape != out.shape:
+            raise GradientError(
+                f"backward_dense_all: the seed has shape {array.shape}, "
+                f"the output is {self.graph.describe(out.id)}; they must be equal"
+            )
+        return self._backward(out, array)
+
+    def backward_scalar_dense_all(self, loss: TensorRef) -> Grads:
+        """Cotangent of every context id for a scalar loss, seed 1."""
+        loss = self._real("backward_scalar_dense_all", loss)
+        if loss.shape != ():
+            raise GradientError(
+                f"backward_scalar_dense_all: the loss must be a scalar, got {self.graph.describe(loss.id)}; "
+                "reduce it with sum or mean, or use backward_dense_all(out, seed)"
+            )
+        return self._backward(loss, self.scalar.xp.full((), 1))
+
+    def _backward(self, out: TensorRef, seed: Arr) -> Grads:
+        values = self._evaluate(out.id + 1)
+        xp, base, total, read = self.scalar.xp, self._n_leaves, len(self), self._reader()
+        tape = Tape(base, self._instrs[: max(0, out.id + 1 - base)])
+        seeds: list[Arr | None] = [None] * total
+        seeds[out.id] = seed
+        needed = self._needed_ids(total)
+
+        def run(needed: list[bool] | None) -> list[Arr | None]:
+            with np.errstate(all="ignore"):
+                return backward_dense_from(xp, tape, values, seeds, read, needed)
+
+        def check(ref: TensorRef, what: str) -> None:
+            if not isinstance(ref, TensorRef):
+                raise HandleError(f"{what}: expected a TensorRef, got {type(ref).__name__}")
+            if ref._token.root() is not token:
+                self._check_handle(ref, TensorRef, what)
+                raise HandleError(f"{what}: {ref!r} is from another recording than these gradients")
+
+        token, graph = self._token.root(), self.graph
+        return Grads(run(needed), graph.type_of, needed, lambda: run(None), check, self.scalar)
+
+    def _needed_ids(self, total: int) -> list[bool]:
+        """Which context entries lead back to a leaf that requires a gradient."""
+        needed, base = self._needed, self._n_leaves
+        if len(needed) < base:
+            needed[:] = [leaf.requires_grad for leaf in self._leaves]
+        del needed[total:]
+        for call, args, _ in self._nodes[len(needed) - base :]:
+            needed.append(call.op.differentiable and any([needed[a] for a in args]))
+        return needed[:]
+
+    def grad(self, grads: Grads, ref: TensorRef) -> Arr:
+        """One gradient: the same as `grads[ref]`."""
+        if not isinstance(grads, Grads):
+            raise GradientError(f"grad: expected the result of a backward pass, got {type(grads).__name__}")
+        return grads[ref]
+
+    def _real(self, what: str, ref: TensorRef) -> TensorRef:
+        ref = self._operand(what, ref)
+        if ref.type.dtype != REAL:
+            raise GradientError(f"{what}: {self.graph.describe(ref.id)} is a mask; masks carry no derivative")
+        return ref
+
+    # -- forward mode -------------------------------------------------------------------------------
+    def jvp_dense_all(self, out: TensorRef, dxs: Sequence[object]) -> Arr:
+        """Tangent of `out` for tangents of all leaves, in creation order (None: zero); one O(nodes) pass."""
+        out = self._real("jvp_dense_all", out)
+        given = list(dxs)
+        if len(given) != self._n_leaves:
+            raise GradientError(
+                f"jvp_dense_all: expected {self._n_leaves} tangents, one per leaf in creation order, got {len(given)}"
+            )
+        return self._jvp(out, [self._tangent(i, dx, "jvp_dense_all") for i, dx in enumerate(given)])
+
+    def jvp_leaf(self, out: TensorRef, leaf: TensorRef, dx: object) -> Arr:
+        """Tangent of `out` when only `leaf` moves, by `dx`."""
+        out, leaf = self._real("jvp_leaf", out), self._operand("jvp_leaf", leaf)
+        if leaf.id >= self._n_leaves:
+            raise GradientError(f"jvp_leaf: {self.graph.describe(leaf.id)} is a node, not a leaf")
+        tangents: list[Arr | None] = [None] * self._n_leaves
+        tangents[leaf.id] = self._tangent(leaf.id, dx, "jvp_leaf")
+        return self._jvp(out, tangents)
+
+    def jvp_scalar_leaf(self, loss: TensorRef, leaf: TensorRef, dx: object) -> Arr:
+        """`jvp_leaf` for a scalar loss."""
+        loss = self._real("jvp_scalar_leaf", loss)
+        if loss.shape != ():
+            raise GradientError(f"jvp_scalar_leaf: the loss must be a scalar, got {self.graph.describe(loss.id)}")
+        return self.jvp_leaf(loss, leaf, dx)
+
+    def _tangent(self, leaf: int, dx: object, what: str) -> Arr | None:
+        t = self._type_of(leaf)
+        if dx is None:
+            return None
+        if t.dtype == BOOL:
+            raise GradientError(f"{what}: leaf %{leaf} is a mask and moves nowhere; pass None")
+        array = self.scalar.to_array(dx, f"{what}: tangent {leaf}")
+        if array.shape != t.shape:
+            raise ShapeError(
+                f"{what}: tangent {leaf} has shape {array.shape}, the leaf is {self.graph.describe(leaf)}"
+            )
+        return array
+
+    def _jvp(self, out: TensorRef, tangents: list[Arr | None]) -> Arr:
+        values = self._evaluate(out.id + 1)
+        below = Graph(Prefix(self._leaves), Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves)), len(self._nats))
+        with np.errstate(all="ignore"):
+            found = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)[out.id]
+        return self.scalar.to_user(self.scalar.xp.full(out.shape, 0) if found is None else found)
+
+    # -- training -----------------------------------------------------------------------------------
+    def param_grads(self, grads: Grads) -> list[tuple[Param, Arr | None]]:
+        """Each unfrozen parameter seen by `use`, once, with the sum of its leaves' cotangents (None: absent)."""
+        if not isinstance(grads, Grads):
+            raise GradientError(f"expected the result of a backward pass, got {type(grads).__name__}")
+        total: dict[Param, Arr | None] = {}
+        for leaf, param in self._params.items():
+            grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
+            if not param.requires_grad:
+                continue
+            old, new = total.get(param), grads.stored(leaf)
+            if old is not None and new is not None:
+                new = self.scalar.xp.finish(self.scalar.xp.add(old, new))
+            total[param] = old if new is None else new
+        return list(total.items())
+
+    def sgd_step_all(self, lr: float, grads: Grads) -> None:
+        """`p <- p - lr * g` for every parameter seen by `use`, all or none; frozen parameters stay.
+
+        A parameter used twice is stepped once, with the sum of its leaves' gradients.
+        """
+        try:
+            rate = as_number(lr)
+        except TypeError as e:
+            raise ValueTypeError(f"sgd_step_all: lr: {e}") from None
+        xp = self.scalar.xp
+        with np.errstate(all="ignore"):
+            updates = [
+                (p, xp.finish(xp.sub(p.stored, xp.scale(g, rate)))) for p, g in self.param_grads(grads) if g is not None
+            ]
+        for param, new in updates:
+            param.store(new)
+
+    # -- other scalars ------------------------------------------------------------------------------
+    def replay(self, scalar: str | Scalar) -> Session:
+        """The same graph on the same stored values in another scalar, as a new session with the same ids.
+
+        Use `other.ref(handle)` for the handle there. Params are not carried over: their leaves are plain values.
+        """
+        other = Session(scalar, self.engine, self.requires_grad_by_default, domain=self.domain)
+        other._leaf_values = [
+            v if v.dtype.kind == "b" else other.scalar.to_array(self.scalar.to_user(v), f"leaf %{i}")
+            for i, v in enumerate(self._leaf_values)
+        ]
+        other._leaves, other._nodes = self._leaves[:], self._nodes[:]
+        other._locations, other._nats = self._locations[:], self._nats
+        other._n_leaves, other._first_nat_node = self._n_leaves, self._first_nat_node
+        other._values = other._leaf_values[:]
+        return other
+

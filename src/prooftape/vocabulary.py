@@ -1,0 +1,257 @@
+"""The array vocabulary: the few dozen functions every op rule is written in.
+
+A rule never touches NumPy; it calls these members on values it treats as opaque. Handing a rule another
+implementation gives another meaning to the same text: float kernels, exact rationals, a prime field,
+dual numbers, or graph recording (so the derivative of a graph is again a graph).
+
+The vocabulary is closed under differentiation: every member is also an op with its own JVP and VJP.
+Axes are non-negative; every shape argument is static. Members that reduce drop the reduced axes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prooftape.numbers import Number
+from prooftape.types import Shape
+
+A = TypeVar("A")
+"""An array value of some backend."""
+
+Index = object
+"""A vector of naturals: an integer array when numbers exist, a symbolic reference while recording."""
+
+Mask = NDArray[np.bool_]
+
+
+class Vocabulary(ABC, Generic[A]):
+    """What a rule may do with values. See the module docstring for the conventions."""
+
+    # -- inspection and constants ------------------------------------------------------------
+    @abstractmethod
+    def shape(self, x: A) -> Shape:
+        """Static shape of a value."""
+
+    @abstractmethod
+    def full(self, shape: Shape, value: Number) -> A:
+        """A constant array."""
+
+    @abstractmethod
+    def array(self, value: object) -> A:
+        """A literal (`literal.Literal`) as a value of this backend."""
+
+    @abstractmethod
+    def mask(self, mask: Mask) -> A:
+        """A static boolean array as a mask value."""
+
+    @abstractmethod
+    def index(self, values: Sequence[int]) -> Index:
+        """Static naturals as an index vector."""
+
+    @abstractmethod
+    def stop_gradient(self, x: A) -> A:
+        """Identity with derivative zero."""
+
+    # -- arithmetic, elementwise, equal shapes -------------------------------------------------
+    @abstractmethod
+    def add(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def sub(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def mul(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def div(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def neg(self, x: A) -> A: ...
+
+    @abstractmethod
+    def scale(self, x: A, c: Number) -> A:
+        """x * c with a literal c."""
+
+    @abstractmethod
+    def amul(self, g: A, d: A) -> A:
+        """Absorbing product `g * d`: an exactly zero `g` entry times a non-finite `d` entry is 0."""
+
+    @abstractmethod
+    def square(self, x: A) -> A: ...
+
+    @abstractmethod
+    def reciprocal(self, x: A) -> A: ...
+
+    @abstractmethod
+    def pow(self, x: A, c: Number) -> A:
+        """x ** c with a literal c."""
+
+    @abstractmethod
+    def maximum(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def minimum(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def abs(self, x: A) -> A: ...
+
+    @abstractmethod
+    def sign(self, x: A) -> A:
+        """-1, 0 or 1; 0 at 0 and at nan. Derivative zero."""
+
+    # -- comparisons and selection -------------------------------------------------------------
+    @abstractmethod
+    def greater(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def greater_equal(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def equal(self, a: A, b: A) -> A: ...
+
+    @abstractmethod
+    def where(self, mask: A, a: A, b: A) -> A: ...
+
+    # -- scalar functions ------------------------------------------------------------------------
+    @abstractmethod
+    def exp(self, x: A) -> A: ...
+
+    @abstractmethod
+    def expm1(self, x: A) -> A: ...
+
+    @abstractmethod
+    def log(self, x: A) -> A: ...
+
+    @abstractmethod
+    def log1p(self, x: A) -> A: ...
+
+    @abstractmethod
+    def sqrt(self, x: A) -> A: ...
+
+    @abstractmethod
+    def sin(self, x: A) -> A: ...
+
+    @abstractmethod
+    def cos(self, x: A) -> A: ...
+
+    @abstractmethod
+    def tanh(self, x: A) -> A: ...
+
+    @abstractmethod
+    def sigmoid(self, x: A) -> A: ...
+
+    @abstractmethod
+    def softplus(self, x: A) -> A: ...
+
+    @abstractmethod
+    def erf(self, x: A) -> A: ...
+
+    @abstractmethod
+    def gelu(self, x: A) -> A: ...
+
+    @abstractmethod
+    def silu(self, x: A) -> A: ...
+
+    # derivatives that need a kernel of their own to keep relative accuracy everywhere
+    @abstractmethod
+    def tanh_prime(self, x: A) -> A: ...
+
+    @abstractmethod
+    def sigmoid_prime(self, x: A) -> A: ...
+
+    @abstractmethod
+    def erf_prime(self, x: A) -> A: ...
+
+    @abstractmethod
+    def gelu_prime(self, x: A) -> A: ...
+
+    @abstractmethod
+    def silu_prime(self, x: A) -> A: ...
+
+    @abstractmethod
+    def normal_pdf(self, x: A) -> A: ...
+
+    # -- linear structure ------------------------------------------------------------------------
+    @abstractmethod
+    def matmul(self, a: A, b: A) -> A:
+        """(…, m, k) @ (…, k, n) with equal leading axes."""
+
+    @abstractmethod
+    def amatmul(self, a: A, b: A, linear: int) -> A:
+        """Absorbing matmul: zeros of operand `linear` (0 or 1) absorb non-finite entries of the other."""
+
+    @abstractmethod
+    def reshape(self, x: A, shape: Shape) -> A: ...
+
+    @abstractmethod
+    def permute(self, x: A, axes: Shape) -> A:
+        """Output axis i is input axis axes[i]."""
+
+    @abstractmethod
+    def broadcast(self, x: A, shape: Shape, axes: Shape) -> A:
+        """Input axis i becomes output axis axes[i] (increasing); its length is 1 or shape[axes[i]]."""
+
+    @abstractmethod
+    def sum(self, x: A, axes: Shape) -> A: ...
+
+    @abstractmethod
+    def max(self, x: A, axes: Shape) -> A:
+        """Maximum over non-empty axes."""
+
+    @abstractmethod
+    def concat(self, xs: Sequence[A], axis: int) -> A: ...
+
+    @abstractmethod
+    def slice(self, x: A, axis: int, start: int, length: int) -> A: ...
+
+    @abstractmethod
+    def pad(self, x: A, widths: Sequence[tuple[int, int]], value: Number = 0) -> A:
+        """Constant padding, (before, after) per axis."""
+
+    # -- indices known at evaluation ---------------------------------------------------------------
+    @abstractmethod
+    def take(self, x: A, index: Index) -> A:
+        """Rows x[index[j]] along axis 0; an index out of range gives a zero row."""
+
+    @abstractmethod
+    def put_add(self, rows: A, index: Index, n: int) -> A:
+        """Transpose of `take`: n rows, row i is the sum over j ascending of rows[j] with index[j] == i."""
+
+    @abstractmethod
+    def one_hot(self, index: Index, n: int) -> A:
+        """Mask (k, n), true at (j, index[j]); an all-false row where the index is out of range."""
+
+    # -- windows -------------------------------------------------------------------------------------
+    @abstractmethod
+    def windows(self, x: A, kernel: Shape, stride: Shape) -> A:
+        """(…, n1…nd) -> (…, o1…od, k1…kd): the sliding windows of the last d axes (no padding)."""
+
+    @abstractmethod
+    def fold_windows(self, w: A, size: Shape, stride: Shape) -> A:
+        """Transpose of `windows`: (…, o1…od, k1…kd) -> (…, n1…nd), overlapping cells summed."""
+
+    @abstractmethod
+    def first_max(self, x: A, valid: Mask | None) -> A:
+        """Mask of x's shape, true at the first maximal entry of the last axis (nan counts as maximal).
+
+        `valid` (a static mask that broadcasts to x) says which cells are candidates; each row has one.
+        """
+
+    def finish(self, x: A) -> A:
+        """Called once on every value a node stores: low precision rounds here. Identity by default."""
+        return x
+
+
+def keep(xp: Vocabulary[A], reduced: A, shape: Shape, axes: Shape) -> A:
+    """Broadcast a value reduced over `axes` back to `shape` (what keepdims-and-broadcast would do)."""
+    return xp.broadcast(reduced, shape, tuple(i for i in range(len(shape)) if i not in axes))
+
+
+def shift(xp: Vocabulary[A], x: A, c: Number) -> A:
+    """x + c with a literal c."""
+    return xp.add(x, xp.full(xp.shape(x), c))
