@@ -13,7 +13,7 @@ CODE := src tests scripts benchmarks
 # Two environments must not be made at once, and the order of the checks is the order of their cost.
 .NOTPARALLEL:
 .PHONY: help demo test check setup setup-demo setup-interop format format-check lint types fast-test \
-	bench golden docs-check budget wheel clean distclean
+	bench golden golden-check docs-check budget wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -54,10 +54,15 @@ fast-test:
 	$(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs"
 
 bench: setup ## measure against the rivals that are installed
-	$(ONE_THREAD) $(PY) -m benchmarks
+	$(ONE_THREAD) $(PY) benchmarks/chain.py
+	$(ONE_THREAD) $(PY) benchmarks/mlp.py
+	$(ONE_THREAD) $(PY) benchmarks/recording.py
 
 golden: setup-interop ## make the golden values again from torch
 	$(ONE_THREAD) $(PY) scripts/make_golden.py
+
+golden-check: setup-interop ## compare the committed golden values with torch's
+	$(ONE_THREAD) $(PY) scripts/make_golden.py --check
 
 docs-check: setup ## run the README's and the tutorial's code as shown
 	$(PYTEST) tests/docs
