@@ -19,6 +19,7 @@ from prooftape.scalars import modular
 from prooftape.session import Session
 from prooftape.state import SessionState
 from prooftape.tape import Tape, compile_tape
+from prooftape.transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __all__ = [
     "Grads",
@@ -32,7 +33,14 @@ __all__ = [
     "Tape",
     "TensorRef",
     "compile_tape",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "modular",
     "register",
+    "value_and_grad",
+    "vjp",
 ]
 __version__ = "0.1.0"

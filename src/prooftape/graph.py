@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
@@ -99,10 +100,7 @@ class Prefix(Sequence[T]):
         return self._items[i]
 
     def __iter__(self) -> Iterator[T]:
-        items, n = self._items, self._n
-        if n == len(items):
-            return iter(items)
-        return (items[i] for i in range(n))
+        return islice(self._items, self._n)  # bounded: the list may grow while we iterate
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):

@@ -30,17 +30,26 @@ def eval(xp: Vocabulary[A], graph: Graph, leaves: Sequence[A], read: ReadNats) -
 
 
 def jvp_ctx(
-    xp: Vocabulary[A], graph: Graph, context: Sequence[A], read: ReadNats, tangents: Sequence[A | None]
+    xp: Vocabulary[A], graph: Graph, context: Sequence[A], read: ReadNats, seed: Sequence[A | None]
 ) -> list[A | None]:
-    """Tangents of the whole context from tangents of the leaves, in one pass (`context` from `eval`)."""
-    dcontext = list(tangents)
-    for k, node in enumerate(graph.nodes):
+    """Tangents of the whole context in one pass (`context` from `eval`).
+
+    `seed` gives the tangents of the leaves; entries beyond the leaves, if any, move nodes on top of that.
+    """
+    dcontext = list(seed[: len(graph.leaves)])
+    for node in graph.nodes:
+        id = len(dcontext)
         d_operands = [dcontext[i] for i in node.args]
         tangent = None
         if any(t is not None for t in d_operands):
             primals = (*(context[i] for i in node.args), *indices(node, read))
-            tangent = node.call.op.jvp(xp, node.call, primals, context[len(graph.leaves) + k], d_operands)
-        dcontext.append(None if tangent is None else xp.finish(tangent))
+            tangent = node.call.op.jvp(xp, node.call, primals, context[id], d_operands)
+            tangent = None if tangent is None else xp.finish(tangent)
+        moved = seed[id] if id < len(seed) else None
+        if tangent is None or moved is None:
+            dcontext.append(moved if tangent is None else tangent)
+        else:
+            dcontext.append(xp.finish(xp.add(moved, tangent)))
     return dcontext
 
 

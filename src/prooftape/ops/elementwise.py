@@ -193,14 +193,15 @@ def _clamp_shape(t: Typing) -> Shape:
     return t.shapes[0]
 
 
+def _clamp(xp: Vocabulary[A], c: Call, x: A) -> A:
+    # selections rather than max and min: x itself passes at a bound (derivative 1), and nan stays nan
+    lo, hi = xp.full(c.shape, c.number("lo")), xp.full(c.shape, c.number("hi"))
+    return xp.where(xp.greater(lo, x), lo, xp.where(xp.greater(x, hi), hi, x))
+
+
 def _inside(xp: Vocabulary[A], c: Call, x: A) -> A:
     """lo <= x <= hi, as one mask: x is its own clamped value. nan compares false, so it has no gradient."""
     return xp.equal(x, _clamp(xp, c, x))
-
-
-def _clamp(xp: Vocabulary[A], c: Call, x: A) -> A:
-    shape = xp.shape(x)
-    return xp.minimum(xp.maximum(x, xp.full(shape, c.number("lo"))), xp.full(shape, c.number("hi")))
 
 
 clamp = elementwise(

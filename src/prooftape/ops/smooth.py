@@ -54,15 +54,18 @@ def _eps_shape(t: Typing) -> Shape:
     return t.shapes[0]
 
 
+def _floored(xp: Vocabulary[A], c: Call, x: A) -> A:
+    floor = xp.full(c.shape, c.number("eps"))
+    return xp.where(xp.greater(floor, x), floor, x)
+
+
 def _safe_log_partial(xp: Vocabulary[A], c: Call, x: A) -> A:
-    floor = xp.full(xp.shape(x), c.number("eps"))
-    below = xp.greater(floor, x)
-    return xp.where(below, xp.full(xp.shape(x), 0), xp.reciprocal(xp.maximum(x, floor)))
+    below = xp.greater(xp.full(c.shape, c.number("eps")), x)
+    return xp.where(below, xp.full(c.shape, 0), xp.reciprocal(_floored(xp, c, x)))
 
 
 safe_log = elementwise(
-    "safe_log", ("x",),
-    lambda xp, c, x: xp.log(xp.maximum(x, xp.full(xp.shape(x), c.number("eps")))), (_safe_log_partial,),
+    "safe_log", ("x",), lambda xp, c, x: xp.log(_floored(xp, c, x)), (_safe_log_partial,),
     attrs=(Attr("eps", "number", 1e-6, doc="literal floor, > 0"),),
     samples=elementwise_samples(1, attrs={"eps": Fraction(1, 4)}), shape_rule=_eps_shape,
     doc="log(max(x, eps)).", convention="derivative 0 below eps, 1/x from eps on", accuracy=ULP4,

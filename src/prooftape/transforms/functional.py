@@ -1,0 +1,254 @@
+"""`grad`, `value_and_grad`, `jvp`, `vjp`, `hvp`, `jacobian`, `hessian` over plain functions.
+
+The functions take and return what JAX's namesakes do. `fn` receives handles (`TensorRef`) and returns one; it
+reaches the session as `x.session` when operators and methods are not enough. Given arrays, a fresh session
+is recorded and numbers come back; given handles, the derivative is recorded into their session and handles
+come back, so these functions nest: `grad(grad(f))`.
+
+Arguments that are differentiated may be nested tuples, lists and dicts of arrays. Other arguments: float arrays
+become inputs, everything else (labels, settings) is passed through untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import GradientError, OperandError, ShapeError
+from prooftape.handle_methods import TensorRef
+from prooftape.scalars import Scalar
+from prooftape.session import Session
+from prooftape.transforms.derivative_graphs import grad_refs, jvp_refs, ones_like, zeros_like
+from prooftape.transforms.trees import Tree, flatten, same_structure
+
+Fn = Callable[..., Any]
+
+
+class _Call:
+    """One application of `fn`: its session, the handles of the differentiated arguments, its outputs."""
+
+    def __init__(self, name: str, fn: Fn, args: Sequence[Tree], wrt: Sequence[int], scalar: str | Scalar | None) -> None:
+        self.name = name
+        flat = [x for a in args for x in flatten(a)[0]]
+        handles = [x for x in flat if isinstance(x, TensorRef)]
+        self.traced = bool(handles)
+        self.session = handles[0].session if handles else Session(scalar or _scalar_of(flat))
+        self.wrt = list(wrt)
+        self.trees = [self._lift(a, i in self.wrt) for i, a in enumerate(args)]
+        self.inputs: list[TensorRef] = []
+        for i in self.wrt:
+            for x in flatten(self.trees[i])[0]:
+                if not isinstance(x, TensorRef):
+                    raise OperandError(f"{name}: argument {i} has an entry {x!r} that is not an array of numbers")
+                self.inputs.append(x)
+        self.result = fn(*self.trees)
+
+    def _lift(self, tree: Tree, differentiated: bool) -> Tree:
+        leaves, rebuild = flatten(tree)
+        return rebuild([self._lift_one(x, differentiated) for x in leaves])
+
+    def _lift_one(self, x: object, differentiated: bool) -> object:
+        if isinstance(x, TensorRef) or not (differentiated or _is_float_array(x)):
+            return x
+        if self.traced:
+            return self.session.const(x)
+        return self.session.input(x, requires_grad=differentiated)
+
+    def outputs(self, result: Tree) -> list[TensorRef]:
+        out = flatten(result)[0]
+        for x in out:
+            if not isinstance(x, TensorRef):
+                raise GradientError(
+                    f"{self.name}: the function must return a TensorRef (or a nesting of them), got {type(x).__name__}"
+                )
+        return out  # type: ignore[return-value]
+
+    def scalar_output(self, result: Tree) -> TensorRef:
+        (out,) = found if len(found := self.outputs(result)) == 1 else (None,)
+        if out is None or out.shape != ():
+            raise GradientError(
+                f"{self.name}: the function must return one scalar, got "
+                + ", ".join(map(repr, found))
+                + "; reduce it with sum or mean, or use jacobian"
+            )
+        return out
+
+    def seed(self, tree: Tree, like: Sequence[TensorRef], what: str) -> list[TensorRef]:
+        """Cotangents or tangents as handles of the right shapes."""
+        seeds = []
+        values = flatten(tree)[0]
+        if len(values) != len(like):
+            raise GradientError(f"{self.name}: expected {len(like)} {what}, got {len(values)}")
+        for x, ref in zip(values, like, strict=True):
+            handle = x if isinstance(x, TensorRef) else self._constant(x)
+            if handle.shape != ref.shape:
+                raise ShapeError(f"{self.name}: {what} of shape {handle.shape} for {ref!r}")
+            seeds.append(handle)
+        return seeds
+
+    def _constant(self, x: object) -> TensorRef:
+        # a leaf cannot follow nodes, and a constant before any node would be a leaf: both are fine here
+        return self.session.const(x)
+
+    def read(self, ref: TensorRef) -> TensorRef | Arr:
+        return ref if self.traced else self.session.get_value(ref)
+
+    def read_tree(self, tree: Tree) -> Tree:
+        leaves, rebuild = flatten(tree)
+        return rebuild([self.read(x) if isinstance(x, TensorRef) else x for x in leaves])
+
+    def structured(self, values: Sequence[object], argnums: int | Sequence[int]) -> Tree:
+        """Values per differentiated entry, nested like the arguments; a bare one for a bare argnum."""
+        out, at = [], 0
+        for i in self.wrt:
+            leaves, rebuild = flatten(self.trees[i])
+            out.append(rebuild(values[at : at + len(leaves)]))
+            at += len(leaves)
+        return out[0] if isinstance(argnums, int) else tuple(out)
+
+    def gradients(self, outputs: Sequence[TensorRef], seeds: Sequence[TensorRef]) -> list[TensorRef]:
+        found = grad_refs(outputs, seeds, self.inputs)
+        return [zeros_like(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
+
+
+def _is_float_array(x: object) -> bool:
+    return isinstance(x, (np.ndarray, np.floating)) and np.asarray(x).dtype.kind == "f"
+
+
+def _scalar_of(values: Sequence[object]) -> str:
+    """float64 if any array is float64, exact if any entry is a Fraction, else the default float32."""
+    for x in values:
+        if isinstance(x, Fraction) or isinstance(x, np.ndarray) and x.dtype.kind == "O":
+            return "rational"
+    return "float64" if any(getattr(x, "dtype", None) == np.float64 for x in values) else "float32"
+
+
+def _positions(argnums: int | Sequence[int], n: int, name: str) -> list[int]:
+    nums = [argnums] if isinstance(argnums, int) else list(argnums)
+    for i in nums:
+        if isinstance(i, bool) or not isinstance(i, int) or not -n <= i < n:
+            raise GradientError(f"{name}: argnums {argnums!r} out of range for {n} arguments")
+    return [i % n for i in nums]
+
+
+def value_and_grad(
+    fn: Fn, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, scalar: str | Scalar | None = None
+) -> Fn:
+    """A function giving (fn(*args), gradient): the gradient of a scalar `fn` with respect to `argnums`.
+
+    With `has_aux`, fn returns (loss, aux) and the result is ((loss, aux), gradient). `scalar` overrides the number
+    type, which otherwise follows the arguments (float64 arrays: float64; Fractions: rational; else float32).
+    """
+
+    def run(*args: Any) -> Any:
+        call = _Call("grad", fn, args, _positions(argnums, len(args), "grad"), scalar)
+        if has_aux and not (isinstance(call.result, tuple) and len(call.result) == 2):
+            raise GradientError("grad: with has_aux=True the function must return (loss, aux)")
+        result, aux = call.result if has_aux else (call.result, None)
+        loss = call.scalar_output(result)
+        gradient: list[object]
+        if call.traced:
+            gradient = list(call.gradients([loss], [ones_like(loss)]))
+        else:
+            grads = call.session.backward_scalar_dense_all(loss)
+            gradient = [grads[x] for x in call.inputs]
+        value = call.read(loss)
+        head = (value, call.read_tree(aux)) if has_aux else value
+        return head, call.structured(gradient, argnums)
+
+    return run
+
+
+def grad(
+    fn: Fn, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, scalar: str | Scalar | None = None
+) -> Fn:
+    """A function giving the gradient of a scalar `fn` with respect to `argnums` (with `has_aux`: (gradient, aux))."""
+    both = value_and_grad(fn, argnums, has_aux=has_aux, scalar=scalar)
+
+    def run(*args: Any) -> Any:
+        head, gradient = both(*args)
+        return (gradient, head[1]) if has_aux else gradient
+
+    return run
+
+
+def jvp(fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None) -> tuple[Any, Any]:
+    """(fn(*primals), tangent of the result when the primals move by `tangents`): forward mode."""
+    if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
+        raise GradientError("jvp: primals and tangents must be sequences of the same structure")
+    call = _Call("jvp", fn, primals, range(len(primals)), scalar)
+    outputs = call.outputs(call.result)
+    seeds = call.seed(list(tangents), call.inputs, "tangents")
+    moved = jvp_refs(outputs, call.inputs, seeds)
+    found = [call.read(zeros_like(o) if t is None else t) for t, o in zip(moved, outputs, strict=True)]
+    rebuild = flatten(call.result)[1]
+    return call.read_tree(call.result), rebuild(found)
+
+
+def vjp(fn: Fn, *primals: Tree, scalar: str | Scalar | None = None) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """(fn(*primals), pullback): the pullback maps a cotangent of the result to a tuple of cotangents of the primals."""
+    call = _Call("vjp", fn, primals, range(len(primals)), scalar)
+    outputs = call.outputs(call.result)
+
+    def pullback(cotangent: Any) -> tuple[Any, ...]:
+        seeds = call.seed(cotangent, outputs, "cotangents")
+        found = [call.read(g) for g in call.gradients(outputs, seeds)]
+        out: tuple[Any, ...] = call.structured(found, call.wrt)  # type: ignore[assignment]
+        return out
+
+    return call.read_tree(call.result), pullback
+
+
+def hvp(fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None) -> Any:
+    """Hessian-vector product of a scalar `fn`: the tangent of its gradient (forward over reverse).
+
+    Nested like `primals`; for one primal, bare.
+    """
+    argnums = tuple(range(len(primals)))
+    _, found = jvp(grad(fn, argnums), primals, tangents, scalar=scalar)
+    return found[0] if len(argnums) == 1 else found
+
+
+def jacobian(fn: Fn, argnums: int | Sequence[int] = 0, *, scalar: str | Scalar | None = None) -> Fn:
+    """A function giving the Jacobian of `fn`, by reverse mode, one row per output entry.
+
+    For an output of shape S and an input of shape T its shape is S + T.
+    """
+
+    def run(*args: Any) -> Any:
+        call = _Call("jacobian", fn, args, _positions(argnums, len(args), "jacobian"), scalar)
+        outputs = call.outputs(call.result)
+        rebuild = flatten(call.result)[1]
+        blocks = [_rows(call, out) for out in outputs]
+        return rebuild([call.structured([call.read(j) for j in block], argnums) for block in blocks])
+
+    return run
+
+
+def _rows(call: _Call, out: TensorRef) -> list[TensorRef]:
+    """Jacobian blocks of one output with respect to every input: one vjp per entry of the output."""
+    s = call.session
+    rows: list[list[TensorRef]] = []
+    for i in range(out.size):
+        basis = np.zeros(out.size)
+        basis[i] = 1
+        seed = s.apply("const", value=basis.reshape(out.shape))
+        rows.append(call.gradients([out], [seed]))
+    blocks = []
+    for k, x in enumerate(call.inputs):
+        if rows:
+            parts = [s.reshape(row[k], (1, *x.shape)) for row in rows]
+            block = s.reshape(s.concat(parts, 0), (*out.shape, *x.shape))
+        else:
+            block = s.full((*out.shape, *x.shape), 0)
+        blocks.append(block)
+    return blocks
+
+
+def hessian(fn: Fn, argnums: int = 0, *, scalar: str | Scalar | None = None) -> Fn:
+    """A function giving the Hessian of a scalar `fn`, of shape T + T for an input of shape T (jacobian of grad)."""
+    return jacobian(grad(fn, argnums), argnums, scalar=scalar)
