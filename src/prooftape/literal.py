@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from prooftape.numbers import as_number, format_number, parse_number
+from prooftape.numbers import as_fraction, as_number, format_number, parse_number
 from prooftape.types import BOOL, REAL, Shape, TensorType
 
 
@@ -30,6 +30,10 @@ class Literal:
             raise TypeError(f"a literal holds real numbers or bools, got dtype {a.dtype}")
         if a.dtype.kind in "iu":
             a = a.astype(np.float64) if _fits_float(a) else a.astype(object)
+        if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+            raise TypeError(f"a literal holds floats of at most 64 bits, got dtype {a.dtype}")
+        if a.dtype.kind == "O":
+            a = exact_array(a)
         a.flags.writeable = False
         self.array = a
         self.type = TensorType.of(a.shape, BOOL if a.dtype.kind == "b" else REAL)
@@ -43,11 +47,13 @@ class Literal:
     def key(self) -> tuple[object, ...]:
         """Content as a hashable value: shape, kind and exact entries."""
         if self.array.dtype.kind == "O":
-            return (self.shape, "exact", tuple(Fraction(v) for v in self.array.ravel()))
+            return (self.shape, "exact", tuple(self.array.ravel().tolist()))
         if self.array.dtype.kind == "b":
             return (self.shape, "bool", self.array.tobytes())
-        # float64 holds every smaller float exactly; the bytes tell -0.0 from 0.0 and keep nan equal to itself
-        return (self.shape, "float", self.array.astype(np.float64).tobytes())
+        # float64 holds every smaller float exactly; the bytes tell -0.0 from 0.0, and all nans are made one
+        a = self.array.astype(np.float64)
+        a[np.isnan(a)] = np.nan
+        return (self.shape, "float", a.tobytes())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self.key() == other.key()
@@ -62,7 +68,7 @@ class Literal:
         if self.array.dtype.kind == "b":
             return ["true" if v else "false" for v in self.array.ravel().tolist()]
         if self.array.dtype.kind == "O":
-            return [format_number(Fraction(v)) for v in self.array.ravel()]
+            return [format_number(v) for v in self.array.ravel().tolist()]
         return [repr(v) for v in self.array.astype(np.float64).ravel().tolist()]
 
     @staticmethod
@@ -73,22 +79,24 @@ class Literal:
             if bad:
                 raise ValueError(f"a bool literal has entries true and false, got {bad[0]!r}")
             return Literal(np.array([e == "true" for e in entries], dtype=np.bool_).reshape(shape))
-        numbers = [parse_number(e) for e in entries]
+        numbers = np.empty(len(entries), dtype=object)
+        numbers[:] = [parse_number(e) for e in entries]
         if any(isinstance(n, Fraction) for n in numbers):
-            a = np.empty(len(numbers), dtype=object)
-            a[:] = [Fraction(n) for n in numbers]
-            return Literal(a.reshape(shape))
-        return Literal(np.array(numbers, dtype=np.float64).reshape(shape))
+            return Literal(numbers.reshape(shape))
+        return Literal(np.array(numbers.tolist()).reshape(shape))
 
     def __repr__(self) -> str:
         return f"Literal({self.type})"
 
 
-def exact_array(values: NDArray[np.generic]) -> NDArray[np.object_]:
-    """An object array of Fractions and ints with the exact values of `values`."""
+def exact_array(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The exact values as an object array of Fractions; raises TypeError, or ValueError for nan and inf.
+
+    Without entries it is an array of floats: one form only, so that equal literals have equal keys.
+    """
     out = np.empty(values.size, dtype=object)
-    out[:] = [as_number(v) for v in values.ravel().tolist()]
-    return out.reshape(values.shape)
+    out[:] = [as_fraction(as_number(v)) for v in values.ravel().tolist()]
+    return (out if out.size else out.astype(np.float64)).reshape(values.shape)
 
 
 def _fits_float(a: NDArray[np.generic]) -> bool:

@@ -7,6 +7,7 @@ each backend converts it to its own scalar. Text forms round-trip: `repr` of a f
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from numbers import Integral, Rational
 
@@ -45,16 +46,34 @@ def as_fraction(value: Number) -> Fraction:
 def format_number(value: Number) -> str:
     """Text that `parse_number` reads back to an equal number of the same kind."""
     if isinstance(value, Fraction):
-        return f"{value.numerator}/{value.denominator}"
-    return repr(value)
+        return f"{_int_text(value.numerator)}/{_int_text(value.denominator)}"
+    return repr(value) if isinstance(value, float) else _int_text(value)
+
+
+_DECIMAL_BITS = 13_000  # Python refuses to write or read integers of more than 4300 decimal digits
+_INT = r"-?(?:[0-9]+|0x[0-9a-f]+)"
+_NUMBER = re.compile(
+    rf"(?P<int>{_INT})|(?P<fraction>{_INT}/(?:[0-9]+|0x[0-9a-f]+))"
+    r"|(?P<float>-?inf|nan|-?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))(?:e[-+]?[0-9]+)?)"
+)
 
 
 def parse_number(text: str) -> Number:
-    """Inverse of `format_number`."""
-    if "/" in text:
-        p, q = text.split("/")
-        return Fraction(int(p), int(q))
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    """Inverse of `format_number`; raises ValueError for any other text (`1_000`, `Infinity`, `1/0`, …)."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise ValueError(f"expected a number such as 2, 0.5, 1/3, inf or nan, found {text!r}")
+    if found["fraction"]:
+        p, q = (_read_int(part) for part in text.split("/"))
+        if q == 0:
+            raise ValueError(f"expected a fraction with a denominator > 0, found {text!r}")
+        return Fraction(p, q)
+    return float(text) if found["float"] else _read_int(text)
+
+
+def _int_text(n: int) -> str:
+    return str(n) if n.bit_length() < _DECIMAL_BITS else f"{n:#x}"
+
+
+def _read_int(text: str) -> int:
+    return int(text, 16) if "x" in text else int(text)
