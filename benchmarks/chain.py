@@ -199,8 +199,8 @@ def measure(
 
 
 def per_node(samples: Samples, nodes: int) -> str:
-    wall = [1e6 * seconds / nodes for seconds in samples.wall]
-    return f"{1e6 * samples.median / nodes:.2f} ({min(wall):.2f} to {max(wall):.2f})"
+    each = [1e6 * seconds / nodes for seconds in samples.cpu]
+    return f"{1e6 * samples.median / nodes:.2f} ({min(each):.2f} to {max(each):.2f})"
 
 
 def in_mib(seen: Memory | str) -> str:

@@ -277,12 +277,12 @@ def render(table: Table, agreement: dict[str, object]) -> str:
     ours = table.get("prooftape")
     rows = []
     for name, phases in table.items():
-        wall = [1e6 * t for t in phases["step"].wall]
+        each = [1e6 * t for t in phases["step"].cpu]
         ratio = "-"
         if ours is not None and name != "prooftape":
             middle, low, high = ours["step"].ratio_to(phases["step"])
             ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        rows.append([name, f"{1e6 * phases['step'].median:.0f} ({min(wall):.0f} to {max(wall):.0f})", ratio])
+        rows.append([name, f"{1e6 * phases['step'].median:.0f} ({min(each):.0f} to {max(each):.0f})", ratio])
     header = [
         "engine",
         "microseconds a step, median (smallest to largest)",
