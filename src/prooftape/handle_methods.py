@@ -61,18 +61,24 @@ class TensorRef(BaseTensorRef):
 
     # -- arithmetic -----------------------------------------------------------------------------
     def __add__(self, other: Operand) -> TensorRef:
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self._token.session.add(self, other)
         return binary("add", self, other)
 
     def __radd__(self, other: Operand) -> TensorRef:
         return binary("add", other, self)
 
     def __sub__(self, other: Operand) -> TensorRef:
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self._token.session.sub(self, other)
         return binary("sub", self, other)
 
     def __rsub__(self, other: Operand) -> TensorRef:
         return binary("sub", other, self)
 
     def __mul__(self, other: Operand) -> TensorRef:
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self._token.session.mul(self, other)
         if _is_number(other):
             return self.session.scale(self, other)
         return binary("mul", self, other)
@@ -83,6 +89,8 @@ class TensorRef(BaseTensorRef):
         return binary("mul", other, self)
 
     def __truediv__(self, other: Operand) -> TensorRef:
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self._token.session.div(self, other)
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Operand) -> TensorRef:
@@ -226,6 +234,8 @@ _add_unary_methods()
 
 
 def _is_number(x: object) -> bool:
+    if x.__class__ is float or x.__class__ is int:
+        return True
     if isinstance(x, (bool, np.bool_)):
         return False
     return isinstance(x, (Real, np.number)) or hasattr(x, "p") and hasattr(x, "q")

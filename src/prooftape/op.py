@@ -267,10 +267,14 @@ class Op:
         call = self._calls.get(key)
         if call is None:
             call = self._infer(types, values, nat_sizes)
-            if len(self._calls) >= _MAX_INTERNED:
-                self._calls.clear()
-            self._calls[key] = call
+            self.remember(key, call)
         return call
+
+    def remember(self, key: object, call: Call) -> None:
+        """Intern a call under a key that determines it; bounded."""
+        if len(self._calls) >= _MAX_INTERNED:
+            self._calls.clear()
+        self._calls[key] = call
 
     def _infer(
         self, types: tuple[TensorType, ...], values: tuple[AttrValue, ...], nat_sizes: tuple[int, ...]

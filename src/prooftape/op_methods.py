@@ -47,7 +47,11 @@ def method_source(op: Op) -> str:
         operands = "(" + "".join(f"{_mask(op, n)}, " for n in op.operands) + ")"
     attrs = "(" + "".join(f"{a.name}, " for a in op.attrs) + ")"
     nats = "(" + "".join(f"{n}, " for n in op.nats) + ")"
-    if not op.attrs and not op.nats and not op.variadic and not op.optional_operands and not op.operand_dtypes:
+    if not op.nats and not op.variadic and not op.optional_operands and not op.operand_dtypes:
+        if op.attrs and len(op.operands) == 1:
+            return f"def {op.name}(self, {head}): return self._apply1a(_op, {op.operands[0]}, {attrs})"
+        if op.attrs:
+            return f"def {op.name}(self, {head}): return self._apply(_op, {operands}, {attrs}, {nats})"
         if len(op.operands) == 1:
             return f"def {op.name}(self, {head}): return self._apply1(_op, {op.operands[0]})"
         if len(op.operands) == 2:
@@ -82,7 +86,11 @@ def document(op: Op) -> str:
     return "\n".join(lines)
 
 
+# const(value) is a leaf before the first op and a node after it: the recorder decides, not the op
+BY_HAND = frozenset({"const"})
+
 for _record in table().values():
-    setattr(OpMethods, _record.name, make_method(_record))
+    if _record.name not in BY_HAND:
+        setattr(OpMethods, _record.name, make_method(_record))
 for _alias, _target in ALIASES.items():
     setattr(OpMethods, _alias, make_method(find(_target)))

@@ -36,18 +36,27 @@ from prooftape.types import BOOL, REAL, TensorType
 
 T = TypeVar("T")
 _PACKAGE = __name__.partition(".")[0]
-_new_node = tuple.__new__
+_new_tuple = tuple.__new__
 MAX_NAT = 2**62
 
 
-def user_location(depth: int = 2) -> Location | None:
-    """The innermost frame outside this package."""
+_inside: dict[str, bool] = {}  # file name of a code object -> whether it is this package's
+
+
+def user_location(depth: int) -> Location | None:
+    """(code, instruction) of the innermost frame outside this package, `depth` frames up or more."""
     frame = sys._getframe(depth)
-    while frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while True:
+        code = frame.f_code
+        inside = _inside.get(code.co_filename)
+        if inside is None:
+            name = frame.f_globals.get("__name__", "")
+            inside = _inside[code.co_filename] = name.partition(".")[0] == _PACKAGE
+        if not inside:
+            return _new_tuple(Location, (code, frame.f_lasti))
         if frame.f_back is None:
             return None
         frame = frame.f_back
-    return Location(frame.f_code, frame.f_lasti)
 
 
 class Recorder:
@@ -303,8 +312,8 @@ class Recorder:
         self,
         op: Op,
         operands: Sequence[object],
-        attrs: Sequence[object] = (),
-        nats: Sequence[NatRef | NatVecRef] = (),
+        attrs: tuple[object, ...] = (),
+        nats: Sequence[object] = (),
     ) -> TensorRef:
         """Record one node: check everything, then append. The one way into the graph for every op."""
         refs: list[TensorRef] = []
@@ -313,16 +322,59 @@ class Recorder:
                 name = op.operands[0 if op.variadic else min(i, len(op.operands) - 1)]
                 x = self._operand(f"{op.name}: operand {name}", x)
             refs.append(x)  # type: ignore[arg-type]
-        for name, nat in zip(op.nats, nats, strict=True):
-            self._check_handle(nat, nat.__class__ if isinstance(nat, (NatRef, NatVecRef)) else NatVecRef,
-                               f"{op.name}: index {name}")
-        sizes = tuple(n.length if isinstance(n, NatVecRef) else 1 for n in nats)
-        call = self._bind(op, refs, attrs, sizes)
-        if nats and self._first_nat_node is None:
+        slots = self._nat_slots(op, nats) if op.nats else ()
+        sizes = tuple([n for _, n in slots])
+        call = self._call(op, refs, attrs, sizes)
+        if slots and self._first_nat_node is None:
             self._first_nat_node = len(self)
-        self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([n.id for n in nats])))
-        self._locations.append(user_location(2))
+        self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([start for start, _ in slots])))
+        self._locations.append(user_location(3))
         return TensorRef(self._token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _call(self, op: Op, refs: list[TensorRef], attrs: tuple[object, ...], sizes: tuple[int, ...]) -> Call:
+        """The typed call; attributes given before in exactly this form need no second reading."""
+        try:
+            key = (tuple([r.type for r in refs]), attrs, tuple([a.__class__ for a in attrs]), sizes)
+            call = op._calls.get(key)
+        except TypeError:  # a list or an array among the attributes
+            return self._bind(op, refs, attrs, sizes)
+        if call is None:
+            call = self._bind(op, refs, attrs, sizes)
+            if not _ambiguous(attrs):
+                op.remember(key, call)
+        return call
+
+    def _apply1a(self, op: Op, x: object, attrs: tuple[object, ...]) -> TensorRef:
+        """`_apply` for one operand and attributes."""
+        token = self._token
+        if x.__class__ is not TensorRef or x._token is not token:  # type: ignore[attr-defined]
+            x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
+        try:
+            key = (x.type, attrs, tuple([a.__class__ for a in attrs]))  # type: ignore[attr-defined]
+            call = op._calls.get(key)
+        except TypeError:
+            key, call = None, None
+        if call is None:
+            call = self._bind(op, (x,), attrs)  # type: ignore[arg-type]
+            if key is not None and not _ambiguous(attrs):
+                op.remember(key, call)
+        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
+        self._locations.append(user_location(3))
+        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _nat_slots(self, op: Op, nats: Sequence[object]) -> list[tuple[int, int]]:
+        """(start, length) in the nat environment of each index operand."""
+        slots = []
+        for name, ref in zip(op.nats, nats, strict=True):
+            what = f"{op.name}: index {name}"
+            if not isinstance(ref, (NatRef, NatVecRef)):
+                raise OperandError(
+                    f"{what}: expected a NatRef or NatVecRef, got {type(ref).__name__} {_brief(ref)}; "
+                    "record the naturals first with input_nat(n) or input_nat_vec(v)"
+                )
+            self._check_handle(ref, type(ref), what)
+            slots.append((ref.id, ref.length if isinstance(ref, NatVecRef) else 1))
+        return slots
 
     def _apply1(self, op: Op, x: object) -> TensorRef:
         """`_apply` for one operand and no attributes, the commonest case, with one cache lookup."""
@@ -331,9 +383,10 @@ class Recorder:
             x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
         call = op._calls.get(x.type)  # type: ignore[attr-defined]
         if call is None:
-            call = op._calls[x.type] = self._bind(op, (x,))  # type: ignore[attr-defined,arg-type]
-        self._nodes.append(_new_node(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
-        self._locations.append(user_location(2))
+            call = self._bind(op, (x,))  # type: ignore[arg-type]
+            op.remember(x.type, call)  # type: ignore[attr-defined]
+        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
+        self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 
     def _apply2(self, op: Op, a: object, b: object) -> TensorRef:
@@ -346,9 +399,10 @@ class Recorder:
         key = (a.type, b.type)  # type: ignore[attr-defined]
         call = op._calls.get(key)
         if call is None:
-            call = op._calls[key] = self._bind(op, (a, b))  # type: ignore[arg-type]
-        self._nodes.append(_new_node(Node, (call, (a.id, b.id), ())))  # type: ignore[attr-defined]
-        self._locations.append(user_location(2))
+            call = self._bind(op, (a, b))  # type: ignore[arg-type]
+            op.remember(key, call)
+        self._nodes.append(_new_tuple(Node, (call, (a.id, b.id), ())))  # type: ignore[attr-defined]
+        self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 
     def _bind(self, op: Op, refs: Sequence[TensorRef], attrs: Sequence[object] = (), sizes: tuple[int, ...] = ()) -> Call:
@@ -421,6 +475,11 @@ def _naturals(values: object, what: str) -> NDArray[np.int64]:
         position = int(np.flatnonzero((a < 0) | (a >= MAX_NAT))[0])
         raise ValueTypeError(f"{what}: expected naturals 0 <= n < 2^62, got {a[position]} at position {position}")
     return a.astype(np.int64)
+
+
+def _ambiguous(attrs: Sequence[object]) -> bool:
+    """Whether a dictionary would take these attributes for others: 0.0 == -0.0, and nan != nan."""
+    return any(a.__class__ is float and (a == 0 or a != a) for a in attrs)
 
 
 def _check_flag(name: str, value: object) -> None:

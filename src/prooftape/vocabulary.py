@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -241,6 +242,16 @@ class Vocabulary(ABC, Generic[A]):
 
         `valid` (a static mask that broadcasts to x) says which cells are candidates; each row has one.
         """
+
+    # -- products that a backend may compute with one rounding less -----------------------------------
+    def pow_prime(self, x: A, c: Number) -> A:
+        """c * x ** (c - 1), the derivative of `pow`, with an exact c - 1."""
+        e = Fraction(c)
+        return self.scale(self.pow(x, e - 1), e)
+
+    def scaled_exp(self, x: A, c: Number) -> A:
+        """c * exp(x)."""
+        return self.scale(self.exp(x), c)
 
     def finish(self, x: A) -> A:
         """Called once on every value a node stores: low precision rounds here. Identity by default."""

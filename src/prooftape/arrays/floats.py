@@ -165,6 +165,12 @@ class FloatArrays(StructuralArrays):
     def normal_pdf(self, x: Arr) -> Arr:
         return kernels.normal_pdf(x)
 
+    def pow_prime(self, x: Arr, c: Number) -> Arr:
+        return kernels.power_prime(x, c)
+
+    def scaled_exp(self, x: Arr, c: Number) -> Arr:
+        return kernels.scaled_exp(x, float(c))
+
     def matmul(self, a: Arr, b: Arr) -> Arr:
         return a @ b
 

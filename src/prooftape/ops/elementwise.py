@@ -102,7 +102,7 @@ square = elementwise(
 
 def _pow_partial(xp: Vocabulary[A], c: Call, x: A) -> A:
     e = Fraction(c.number("c"))
-    return xp.scale(xp.pow(x, e - 1), e) if e else _zero(xp, x)
+    return xp.pow_prime(x, e) if e else _zero(xp, x)
 
 
 def _pow_shape(t: Typing) -> Shape:
@@ -176,7 +176,7 @@ elu = elementwise(
     lambda xp, c, x: xp.where(xp.greater(x, _zero(xp, x)), x, xp.scale(xp.expm1(x), c.number("alpha"))),
     (
         lambda xp, c, x: xp.where(
-            xp.greater(x, _zero(xp, x)), _one(xp, x), xp.scale(xp.exp(x), c.number("alpha"))
+            xp.greater(x, _zero(xp, x)), _one(xp, x), xp.scaled_exp(x, c.number("alpha"))
         ),
     ),
     attrs=(Attr("alpha", "number", 1.0, doc="literal scale of the negative branch"),),
