@@ -6,7 +6,7 @@ gather is the same gather of the tangent; its transpose scatter-adds, so repeate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from prooftape.attributes import Attr
 from prooftape.declare import linear
@@ -95,21 +95,6 @@ gather_row = linear(
 
 
 # -- total: literal or read at evaluation ---------------------------------------------------------------
-Picker = Callable[[Call], "Shape | int"]
-
-
-def _literal_index(xp: Vocabulary[A], c: Call, indices: Sequence[Index]) -> Index:
-    """The index attribute as an index vector; beyond the length everything becomes the length, which fits int64."""
-    value, n = c.attr(c.op.attrs[0].name), c.shapes[0][0]
-    values = (value,) if isinstance(value, int) else value
-    assert isinstance(values, tuple)
-    return xp.index([min(i, n) for i in values])  # type: ignore[type-var]
-
-
-def _read_index(xp: Vocabulary[A], c: Call, indices: Sequence[Index]) -> Index:
-    return indices[0]
-
-
 def _total_gather(
     name: str,
     *,
@@ -120,34 +105,38 @@ def _total_gather(
     shapes_doc: str,
     samples: Sequence[tuple[Shape, tuple[int, ...]]],
 ) -> Op:
-    """One of the eight total gathers.
+    """One total gather.
 
     `by`: "nat" (literal attribute) or "ref" (read at evaluation); `rows`: whole rows or entries of a vector;
     `many`: a vector of indices or one.
     """
     index_name = "idx" if many else "i"
-    index_of: Callable[..., Index] = _literal_index if by == "nat" else _read_index
 
     def shape_rule(t: Typing) -> Shape:
         tail = _with_rows(t)[1:] if rows else (_vector(t),)[1:]
         if not many:
             if by == "ref" and t.nat_sizes[0] != 1:
-                raise RuleError(
-                    f"{index_name} is a reference to {t.nat_sizes[0]} naturals, expected one",
-                    f"pass an input_nat, or use {name.replace('scalar', 'vec').replace('row', 'rows')}",
-                )
+                plural = "gather_rows_ref" if rows else "gather_vec_ref"
+                problem = f"i refers to {t.nat_sizes[0]} naturals, expected one"
+                raise RuleError(problem, f"{plural} takes a vector of them")
             return tail
         count = len(t.ints(index_name)) if by == "nat" else t.nat_sizes[0]
         return (count, *tail)
 
+    def index(xp: Vocabulary[A], c: Call, indices: Sequence[Index]) -> Index:
+        if by == "ref":
+            return indices[0]
+        values, n = c.ints("idx") if many else (c.int("i"),), c.shapes[0][0]
+        return xp.index([min(i, n) for i in values])  # n is out of range too, and fits the index type
+
     def gather(xp: Vocabulary[A], c: Call, x: A, *indices: Index) -> A:
-        taken = xp.take(x, index_of(xp, c, indices))
+        taken = xp.take(x, index(xp, c, indices))
         return taken if many else xp.reshape(taken, c.shape)
 
     def scatter(xp: Vocabulary[A], c: Call, g: A, *indices: Index) -> A:
         shape = c.shapes[0]
         rows_of_g = g if many else xp.reshape(g, (1, *shape[1:]))
-        return xp.put_add(rows_of_g, index_of(xp, c, indices), shape[0])
+        return xp.put_add(rows_of_g, index(xp, c, indices), shape[0])
 
     kind = "nats" if many else "nat"
     what = "literal naturals, one per result" if many else "literal natural"

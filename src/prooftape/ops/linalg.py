@@ -188,10 +188,10 @@ def _matmul_vjp(
 ) -> tuple[A | None, ...]:
     f = _form(*c.shapes)
     left, right = _widen(xp, saved[0], f.a, f.left), _widen(xp, saved[1], f.b, f.right)
-    ga, gb = _product_vjp(xp, left, right, reshaped(xp, ct, f.product), wanted)
-    return (
-        None if ga is None else _narrow(xp, ga, f.a, c.shapes[0]),
-        None if gb is None else _narrow(xp, gb, f.b, c.shapes[1]),
+    parts = _product_vjp(xp, left, right, reshaped(xp, ct, f.product), wanted)
+    return tuple(
+        None if g is None else _narrow(xp, g, plain, shape)
+        for g, plain, shape in zip(parts, (f.a, f.b), c.shapes, strict=True)
     )
 
 

@@ -290,7 +290,8 @@ def exp_of_difference(xp: Vocabulary[A], x: A, y: A) -> A:
     back = xp.sub(d, x)
     error = xp.sub(xp.sub(x, xp.sub(d, back)), xp.add(y, back))
     e = xp.exp(d)
-    return xp.add(e, xp.amul(e, error))  # exp(-inf) = 0 absorbs the nan that inf - inf left in `error`
+    # exp(-inf) = 0 absorbs the nan that inf - inf left in `error`, which is a constant: its exact value is 0
+    return xp.add(e, xp.amul(e, xp.stop_gradient(error)))
 
 
 def _weights(xp: Vocabulary[A], c: Call, x: A) -> A:
