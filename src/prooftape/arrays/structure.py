@@ -75,7 +75,8 @@ class StructuralArrays(Vocabulary[Arr]):
     def pad(self, x: Arr, widths: Sequence[tuple[int, int]], value: Number = 0) -> Arr:
         shape = tuple(lo + d + hi for d, (lo, hi) in zip(x.shape, widths, strict=True))
         out = self.zeros(shape) if value == 0 else np.array(self.full(shape, value))
-        out[tuple(slice(lo, lo + d) for d, (lo, _) in zip(x.shape, widths, strict=True))] = x
+        # the Ellipsis: without it a rank-0 object array would be stored as an element, not copied
+        out[(*(slice(lo, lo + d) for d, (lo, _) in zip(x.shape, widths, strict=True)), ...)] = x
         return out
 
     def take(self, x: Arr, index: Index) -> Arr:

@@ -28,16 +28,15 @@ _KEY_BITS = 128
 
 
 def draw(shape: Shape, key: int) -> NDArray[np.uint64]:
-    """Uniform integers 0 <= u < 2^24, row-major in the order of the stream."""
-    n = math.prod(shape)
-    raw = np.random.Philox(key=key).random_raw(n) if n else np.zeros(0, np.uint64)
-    return (raw >> np.uint64(64 - BITS)).reshape(shape)
+    """Uniform integers 0 <= u < 2^24, flat, row-major in the order of the stream."""
+    raw: NDArray[np.uint64] = np.random.Philox(key=key).random_raw(math.prod(shape))
+    return raw >> np.uint64(64 - BITS)
 
 
 # A mask is needed by the forward and by the backward pass of one step; the bound is for a few dozen layers.
 @lru_cache(maxsize=64)
 def _below(shape: Shape, key: int, threshold: int) -> Mask:
-    mask: Mask = draw(shape, key) < np.uint64(threshold)
+    mask: Mask = (draw(shape, key) < np.uint64(threshold)).reshape(shape)
     mask.flags.writeable = False
     return mask
 
@@ -49,7 +48,7 @@ def keep_mask(shape: Shape, keep: Fraction, key: int) -> Mask:
 
 @lru_cache(maxsize=64)
 def _uniform(shape: Shape, key: int) -> Literal:
-    return Literal(draw(shape, key).astype(np.float64) * 2.0**-BITS, copy=False)
+    return Literal((draw(shape, key).astype(np.float64) * 2.0**-BITS).reshape(shape), copy=False)
 
 
 # -- checks -------------------------------------------------------------------------------------------
