@@ -8,6 +8,7 @@
     grads[w]
 """
 
+from prooftape import errors
 from prooftape.grads import Grads
 from prooftape.graph import Graph
 from prooftape.handle_methods import TensorRef
@@ -33,6 +34,7 @@ __all__ = [
     "Tape",
     "TensorRef",
     "compile_tape",
+    "errors",
     "grad",
     "hessian",
     "hvp",

@@ -38,6 +38,8 @@ T = TypeVar("T")
 _PACKAGE = __name__.partition(".")[0]
 _new_tuple = tuple.__new__
 MAX_NAT = 2**62
+Mark = tuple[int, int, NDArray[np.int64], int | None, list[Arr]]
+"""What `_undo` goes back to: leaf and node counts, naturals, first node reading them, cached values."""
 
 
 _inside: dict[str, bool] = {}  # file name of a code object -> whether it is this package's
@@ -95,6 +97,11 @@ class Recorder:
         """An immutable snapshot of graph, leaf values and naturals."""
         values = tuple(self.scalar.to_user(v) for v in self._leaf_values)
         return SessionState(self.graph, values, tuple(int(n) for n in self._nats))
+
+    @property
+    def generation(self) -> int:
+        """How many times `reset_tape` has been called."""
+        return self._generation
 
     def reset_tape(self) -> None:
         """Empty the graph, the leaves, the naturals and the leaf-to-parameter map. Params survive; handles do not."""
@@ -446,10 +453,10 @@ class Recorder:
             self._drafting -= 1
         return result, draft, parent
 
-    def _mark(self) -> tuple[int, int, NDArray[np.int64], int | None, list[Arr]]:
+    def _mark(self) -> Mark:
         return (self._n_leaves, len(self._nodes), self._nats, self._first_nat_node, self._values)
 
-    def _undo(self, mark: tuple[int, int, NDArray[np.int64], int | None, list[Arr]]) -> None:
+    def _undo(self, mark: Mark) -> None:
         # fresh lists: a snapshot taken by the builder keeps seeing what it saw
         n_leaves, n_nodes, nats, first_nat, values = mark
         self._leaves = self._leaves[:n_leaves]

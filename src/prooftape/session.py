@@ -23,7 +23,7 @@ from prooftape.numbers import as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import find
-from prooftape.recorder import Recorder, _check_flag
+from prooftape.recorder import Mark, Recorder, _check_flag
 from prooftape.scalars import Scalar
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
@@ -67,6 +67,11 @@ class Session(Recorder, OpMethods):
         self._instrs: list[Instr] = []
         self._needed: list[bool] = []
 
+    def _undo(self, mark: Mark) -> None:
+        super()._undo(mark)
+        self._instrs = self._instrs[: len(self._nodes)]  # fresh: earlier gradients hold the old list
+        self._needed = self._needed[: len(self)]
+
     # -- recording any op ---------------------------------------------------------------------------
     def apply(self, op: str | Op, *operands: object, nats: Sequence[NatRef | NatVecRef] = (), **attrs: object) -> TensorRef:
         """Record an op by name or record, e.g. one added with `prooftape.register`. Attributes by keyword."""
@@ -90,8 +95,6 @@ class Session(Recorder, OpMethods):
     def _compiled(self, n_nodes: int) -> list[Instr]:
         """Instructions of (at least) the first n nodes; compiled once, as nodes appear."""
         instrs, nodes, base = self._instrs, self._nodes, self._n_leaves
-        if len(instrs) > len(nodes):  # an undone draft had been compiled
-            del instrs[len(nodes) :]
         for k in range(len(instrs), n_nodes):
             instrs.append(compile_node(nodes[k], base + k))
         return instrs
@@ -144,7 +147,8 @@ class Session(Recorder, OpMethods):
     def _backward(self, out: TensorRef, seed: Arr) -> Grads:
         values = self._evaluate(out.id + 1)
         xp, base, total, read = self.scalar.xp, self._n_leaves, len(self), self._reader()
-        tape = Tape(base, self._instrs[: max(0, out.id + 1 - base)])
+        end = max(0, out.id + 1 - base)
+        tape = Tape(base, self._compiled(end)[:end])
         seeds: list[Arr | None] = [None] * total
         seeds[out.id] = seed
         needed = self._needed_ids(total)
@@ -168,7 +172,6 @@ class Session(Recorder, OpMethods):
         needed, base = self._needed, self._n_leaves
         if len(needed) < base:
             needed[:] = [leaf.requires_grad for leaf in self._leaves]
-        del needed[total:]
         for call, args, _ in self._nodes[len(needed) - base :]:
             needed.append(call.op.differentiable and any([needed[a] for a in args]))
         return needed[:]

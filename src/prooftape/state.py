@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from prooftape.arrays.structure import Arr
 from prooftape.graph import Graph
+from prooftape.literal import Literal
 from prooftape.types import Shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SessionState:
     """What a session holds at one moment. Taking one costs O(leaves); nothing recorded later changes it."""
 
@@ -21,6 +22,18 @@ class SessionState:
     def empty(cls) -> SessionState:
         """No leaves, no nodes, no naturals."""
         return cls()
+
+    def __eq__(self, other: object) -> bool:
+        """Same graph, same naturals, same leaf values entry for entry (nan equals nan, -0.0 is not 0.0)."""
+        if not isinstance(other, SessionState):
+            return NotImplemented
+        if self.graph != other.graph or self.nats != other.nats:
+            return False
+        pairs = zip(self.leaf_values, other.leaf_values, strict=True)
+        return all(a is b or a.dtype == b.dtype and Literal(a) == Literal(b) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash((self.graph, self.nats))
 
     @property
     def leaf_shapes(self) -> tuple[Shape, ...]:
