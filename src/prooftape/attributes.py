@@ -127,7 +127,7 @@ def attr_key(value: AttrValue) -> object:
     """A hashable stand-in that tells 0.0 from -0.0, 1 from 1.0 and True, and nan equal to itself."""
     if type(value) is int or type(value) is tuple or isinstance(value, Literal):
         return value
-    return (type(value).__name__, repr(value))
+    return (type(value).__name__, value if isinstance(value, Fraction) else repr(value))
 
 
 def format_attr(value: AttrValue) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
+from prooftape.errors import GraphParseError
 from prooftape.op import Call
 from prooftape.types import TensorType
 
@@ -226,4 +227,10 @@ class Graph:
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Graph:
         """Read a graph saved by `save`."""
-        return Graph.parse(Path(path).read_text(encoding="utf-8"))
+        path = Path(path)
+        try:
+            return Graph.parse(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as e:
+            raise GraphParseError(f"{path.name}: not UTF-8 text: {e.reason} at byte {e.start}") from None
+        except GraphParseError as e:
+            raise GraphParseError(f"{path.name}: {e}") from None

@@ -10,11 +10,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import NoReturn
 
+from prooftape.attributes import attr_key
 from prooftape.errors import GraphError, RuleError
 from prooftape.graph import Graph, Leaf, Location, Node
 from prooftape.graph_text import LEAF_KINDS, leaf_line, node_line
-from prooftape.literal import Literal
 from prooftape.op import Call, Op
+from prooftape.ops import table
 from prooftape.types import BOOL, TensorType
 
 
@@ -90,8 +91,6 @@ def _node_problem(node: object, types: list[TensorType], n_nats: int, checked: d
 
 
 def _call_problem(call: Call) -> str:
-    from prooftape.ops import table
-
     op = call.op
     if not isinstance(op, Op):
         return f"its op must be an Op, got {_found(op)}"
@@ -130,7 +129,7 @@ def _identical(a: object, b: object) -> bool:
         return False
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(_identical(x, y) for x, y in zip(a, b, strict=True))
-    return a == b if isinstance(a, Literal) else repr(a) == repr(b)
+    return attr_key(a) == attr_key(b)  # type: ignore[arg-type]
 
 
 def _refuse(graph: Graph, id: int, problem: str) -> NoReturn:
@@ -147,9 +146,16 @@ def _printed(graph: Graph, id: int) -> str:
     try:
         return leaf_line(id, entry) if isinstance(entry, Leaf) else node_line(id, entry)
     except Exception:  # noqa: BLE001 - anything may be inside what is being refused
-        return f"%{id} {'=' if id >= n else ':'} {entry!r}"
+        return f"%{id} {'=' if id >= n else ':'} {_shown(entry)}"
 
 
 def _found(x: object) -> str:
-    text = repr(x)
+    text = _shown(x)
     return f"{type(x).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _shown(x: object) -> str:
+    try:
+        return repr(x)
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(x).__name__} that cannot be printed>"

@@ -29,6 +29,7 @@ from prooftape.graph import Graph, Leaf, Node
 from prooftape.literal import Literal
 from prooftape.numbers import parse_number
 from prooftape.op import Op
+from prooftape.ops import find, table
 from prooftape.types import BOOL, TensorType
 
 VERSION: Final = 1
@@ -259,8 +260,6 @@ def _read_node(line: _Line, types: list[TensorType], n_nats: int) -> Node:
 
 
 def _find(name: str, line: _Line, at: int) -> Op:
-    from prooftape.ops import find, table
-
     try:
         return find(name)
     except KeyError:

@@ -1,0 +1,73 @@
+# ruff: noqa: E501 - a message is easier to review on one line
+"""Graph texts that must be refused, each with the message that follows "graph text, "."""
+
+from __future__ import annotations
+
+HEAD = 'prooftape graph 1\nnats 3\n%0: input real[2,3] "x"\n%1: param real[2,3] "w" requires_grad\n'
+
+REFUSED = [
+    # the frame
+    ("", "line 1: expected the header 'prooftape graph 1', found the end of the text"),
+    ("# nothing\n\n", "line 3: expected the header 'prooftape graph 1', found the end of the text"),
+    ("prooftape graph 1", "line 1: expected a line such as 'nats 0', found the end of the text"),
+    ("prooftape graph\nnats 0", "line 1, column 1: expected the header 'prooftape graph 1', found 'prooftape graph'"),
+    ("prooftape graph 2\nnats 0", "line 1, column 1: this is version 2 of the format; this release reads version 1"),
+    ("prooftape graph 1 x\nnats 0", "line 1, column 19: expected the end of the line, found 'x'"),
+    ("prooftape graph 1\n%0: input real[]", "line 2, column 1: expected a line such as 'nats 0', found '%0: input real[]'"),
+    ("prooftape graph 1\nnats -1", "line 2, column 1: expected a line such as 'nats 0', found 'nats -1'"),
+    ("prooftape graph 1\nnats 0 0", "line 2, column 8: expected the end of the line, found '0'"),
+    # leaves
+    (HEAD + "hello", "line 5, column 1: expected a leaf such as '%0: input real[3]' or a node such as '%1 = neg(%0)', found 'hello'"),
+    (HEAD + "%3: input real[3]", "line 5, column 1: expected the id %2 (ids count up from %0), found %3"),
+    (HEAD + "%2: weight real[3]", "line 5, column 5: expected a leaf kind (input, param, const, leaf), found 'weight real[3]'"),
+    (HEAD + "%2: input", "line 5, column 5: expected a leaf kind (input, param, const, leaf), found 'input'"),
+    (HEAD + "%2: input int[3]", "line 5, column 11: expected a type such as real[3,4], found 'int[3]'"),
+    (HEAD + "%2: input real[3,]", "line 5, column 11: expected dimensions such as 3,4, found '3,'"),
+    (HEAD + "%2: input real[-3]", "line 5, column 11: expected a type such as real[3,4], found 'real[-3]'"),
+    (HEAD + "%2: input real[2 2]", "line 5, column 11: expected dimensions such as 3,4, found '2 2'"),
+    (HEAD + '%2: input real[3] "x', "line 5, column 19: expected the end of the line, found '\"x'"),
+    (HEAD + '%2: input real[3] "\\q"', "line 5, column 19: expected the end of the line, found '\"\\\\q\"'"),
+    (HEAD + "%2: input real[3] requires_gradient", "line 5, column 19: expected the end of the line, found 'requires_gradient'"),
+    (HEAD + "%2: const bool[3] requires_grad", "line 5, column 19: expected the end of the line (a mask has no gradient), found requires_grad"),
+    (HEAD + "%2 = neg(%0) : real[2,3]\n%3: input real[3]", "line 6, column 1: expected a node (leaves come before all nodes), found the leaf %3"),
+    # nodes
+    (HEAD + "%2 = ned(%0) : real[2,3]", "line 5, column 6: expected the name of an op, found 'ned'; did you mean neg?"),
+    (HEAD + "%2 = xyzzy(%0) : real[2,3]", "line 5, column 6: expected the name of an op, found 'xyzzy'"),
+    (HEAD + "%2 = neg %0 : real[2,3]", "line 5, column 6: expected an op and its arguments such as 'add(%0, %1)', found 'neg %0 : real[2,3]'"),
+    (HEAD + "%2 = neg(%0", "line 5, column 12: expected ',' or ')', found the end of the line"),
+    (HEAD + "%2 = neg(%0,) : real[2,3]", "line 5, column 13: expected an operand such as %0, an index such as nat[0:3] or an attribute such as axis=1, found ') : real[2,3]'"),
+    (HEAD + "%2 = neg(%2) : real[2,3]", "line 5, column 10: expected an operand below the node's own id %2, found %2"),
+    (HEAD + "%2 = neg(%-1) : real[2,3]", "line 5, column 10: expected an operand such as %0, an index such as nat[0:3] or an attribute such as axis=1, found '%-1) : real[2,3]'"),
+    (HEAD + "%2 = neg(%0)", "line 5, column 13: expected ':' and the type of the result, found the end of the line"),
+    (HEAD + "%2 = neg(%0) : real[3]", "line 5, column 16: expected real[2,3], the type that neg gives here, found real[3]"),
+    (HEAD + "%2 = neg(%0) : bool[2,3]", "line 5, column 16: expected real[2,3], the type that neg gives here, found bool[2,3]"),
+    (HEAD + "%2 = neg(%0) : real[2,3] x", "line 5, column 26: expected the end of the line, found 'x'"),
+    (HEAD + "%2 = neg() : real[2,3]", "line 5, column 6: neg: takes 1 operands, got 0"),
+    (HEAD + "%2 = add(%0) : real[2,3]", "line 5, column 6: add: takes 2 operands, got 1: %0 real[2,3]"),
+    (HEAD + "%2 = greater(%0, %1) : bool[2,3]\n%3 = neg(%2) : real[2,3]", "line 6, column 6: neg: operand x must be real numbers, got bool[2,3]: %2 bool[2,3]; turn a mask into numbers with where(mask, ones, zeros)"),
+    (HEAD + "%2 = neg(%0, nat[0:3]) : real[2,3]", "line 5, column 6: neg: takes 0 index references, got 1: %0 real[2,3]"),
+    (HEAD + "%2 = neg(%0, nat[1:4]) : real[2,3]", "line 5, column 14: expected an index range within nat[0:3], found nat[1:4]"),
+    (HEAD + "%2 = neg(nat[2:1]) : real[2,3]", "line 5, column 10: expected an index range within nat[0:3], found nat[2:1]"),
+    (HEAD + "%2 = neg(nat[0:1], %0) : real[2,3]", "line 5, column 20: expected operands before indices and attributes, found the operand %0"),
+    # attributes
+    (HEAD + "%2 = scale(c=2, %0) : real[2,3]", "line 5, column 17: expected operands before indices and attributes, found the operand %0"),
+    (HEAD + "%2 = scale(%0, c=2, nat[0:1]) : real[2,3]", "line 5, column 21: expected indices before attributes, found nat[0:1]"),
+    (HEAD + "%2 = scale(%0) : real[2,3]", "line 5, column 6: expected every attribute of scale, found none called 'c'"),
+    (HEAD + "%2 = scale(%0, d=2) : real[2,3]", "line 5, column 16: expected an attribute of scale (c), found 'd'"),
+    (HEAD + "%2 = neg(%0, c=2) : real[2,3]", "line 5, column 14: expected an attribute of neg (it has none), found 'c'"),
+    (HEAD + "%2 = scale(%0, c=2, c=2) : real[2,3]", "line 5, column 21: expected each attribute once, found a second c"),
+    (HEAD + "%2 = scale(%0, c=) : real[2,3]", "line 5, column 18: expected a value: a number, true, false, none, [1, 2] or real[2]{1.0, 2.0}, found ') : real[2,3]'"),
+    (HEAD + "%2 = scale(%0, c=1_0) : real[2,3]", "line 5, column 18: expected a number such as 2, 0.5, 1/3, inf or nan, found '1_0'"),
+    (HEAD + "%2 = scale(%0, c=1/0) : real[2,3]", "line 5, column 18: expected a fraction with a denominator > 0, found '1/0'"),
+    (HEAD + "%2 = scale(%0, c=Infinity) : real[2,3]", "line 5, column 18: expected a number such as 2, 0.5, 1/3, inf or nan, found 'Infinity'"),
+    (HEAD + "%2 = scale(%0, c=true) : real[2,3]", "line 5, column 6: scale: attribute c: expected a number, got the boolean True: %0 real[2,3]; literal factor, never differentiated"),
+    (HEAD + "%2 = scale(%0, c=none) : real[2,3]", "line 5, column 6: scale: attribute c: expected a number, got NoneType None: %0 real[2,3]; literal factor, never differentiated"),
+    (HEAD + "%2 = clamp(%0, lo=1, hi=0) : real[2,3]", "line 5, column 6: clamp: lo must be <= hi, got lo = 1, hi = 0: %0 real[2,3]; swap them"),
+    (HEAD + "%2 = full(shape=[2,,3], value=1) : real[2,3]", "line 5, column 17: expected a list such as [1, 2] or [[0, 1], [1, 0]], found '[2,,3]'"),
+    (HEAD + "%2 = full(shape=[02], value=1) : real[2]", "line 5, column 17: expected a list such as [1, 2] or [[0, 1], [1, 0]], found '[02]'"),
+    (HEAD + "%2 = const(value=real[2]{1.0}) : real[2]", "line 5, column 18: expected 2 entries for shape (2,), found 1"),
+    (HEAD + "%2 = const(value=real[2]{1.0, x}) : real[2]", "line 5, column 18: expected a number such as 2, 0.5, 1/3, inf or nan, found 'x'"),
+    (HEAD + "%2 = const(value=real[2]{1/2, nan}) : real[2]", "line 5, column 18: nan has no rational value"),
+    (HEAD + "%2 = const_mask(value=bool[1]{1}) : bool[1]", "line 5, column 23: a bool literal has entries true and false, got '1'"),
+    (HEAD + "%2 = const(value=bool[1]{true}) : real[1]", "line 5, column 6: const: expected real entries, got bool[1]"),
+]  # fmt: skip
