@@ -1,0 +1,91 @@
+"""`OptimizerRun`: an update rule applied to a session's parameters, step after step.
+
+The only thing here that changes: parameter values and the remembered state, both after everything has been
+computed, so a step that raises leaves parameters and state as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec
+
+from prooftape.errors import ValueTypeError
+from prooftape.grads import Grads
+from prooftape.param import Param
+from prooftape.session import Session
+from prooftape.training.adam import Adam, AdamW
+from prooftape.training.optimizer import Optimizer, OptimizerState, ParamState
+from prooftape.training.sgd import SGD
+
+P = ParamSpec("P")
+
+
+class OptimizerRun:
+    """`opt = adam(lr=1e-3)`, then after each backward pass `opt.step(session, grads)`.
+
+    State belongs to the `Param` object, so it survives `reset_tape()` and does not depend on names.
+    Parameters join when a session first uses them.
+    """
+
+    def __init__(self, rule: Optimizer) -> None:
+        if not isinstance(rule, Optimizer):
+            raise ValueTypeError(f"OptimizerRun: expected an Optimizer such as SGD(lr=0.1), got {rule!r}")
+        self.rule = rule
+        self._state: OptimizerState[Param] | None = None
+
+    @property
+    def state(self) -> OptimizerState[Param] | None:
+        """What is remembered, an immutable record keyed by `Param`; None before the first step."""
+        return self._state
+
+    @state.setter
+    def state(self, new: OptimizerState[Param] | None) -> None:
+        if new is not None:
+            self.rule.check_scalar(new.scalar)
+        self._state = new
+
+    @property
+    def steps(self) -> int:
+        """Number of updates made."""
+        return 0 if self._state is None else self._state.step
+
+    def step(self, session: Session, grads: Grads) -> None:
+        """Update every parameter the session has put into its graph with `use`, all or none.
+
+        Frozen parameters (`requires_grad=False`) and those no gradient reached stay as they are. A parameter
+        used twice is updated once, with the sum of its leaves' gradients.
+        """
+        pairs = [(p, p.stored, g) for p, g in session.param_grads(grads) if g is not None]
+        state = self._state
+        if state is None:
+            state = self.rule.init({}, session.scalar)
+        elif state.scalar.name != session.scalar.name:
+            raise ValueTypeError(
+                f"{self.rule.name}: this run has trained in {state.scalar.name}, the session runs in "
+                f"{session.scalar.name}; make a new optimizer for it"
+            )
+        joined = {p: ParamState() for p, _, _ in pairs if p not in state.entries}
+        if joined:
+            state = OptimizerState(state.scalar, state.step, {**state.entries, **joined})
+        new, after = self.rule.advance(pairs, state)
+        self._state = after
+        for param, value in new.items():
+            param.store(value)
+
+    def __repr__(self) -> str:
+        return f"<{self.rule!r}, {self.steps} steps>"
+
+
+def _runner(rule: Callable[P, Optimizer], doc: str) -> Callable[P, OptimizerRun]:
+    def make(*args: P.args, **settings: P.kwargs) -> OptimizerRun:
+        return OptimizerRun(rule(*args, **settings))
+
+    make.__doc__ = doc
+    make.__name__ = make.__qualname__ = rule.__name__.lower()
+    make.__wrapped__ = rule  # type: ignore[attr-defined]  # so that help() shows the rule's settings
+    return make
+
+
+sgd = _runner(SGD, "A run of SGD, with or without momentum: see `SGD` for the settings and the formula.")
+adam = _runner(Adam, "A run of Adam: see `Adam` for the settings and the formula.")
+adamw = _runner(AdamW, "A run of AdamW: see `AdamW` for the settings and the formula.")
