@@ -46,6 +46,10 @@ def same_numbers(a: object, b: object) -> bool:
     return x.shape == y.shape and all(p == q for p, q in zip(x.ravel(), y.ravel(), strict=True))
 
 
+def dot(a: np.ndarray, b: np.ndarray) -> object:
+    return sum(x * y for x, y in zip(a.ravel(), b.ravel(), strict=True))
+
+
 def seeds_for(rng: random.Random, s: Session, out: int, graph: Graph) -> list[object]:
     """A seed at the output and, sometimes, at other entries: the loop must accept any seed context."""
     seeds: list[object] = [None] * len(graph)
@@ -97,6 +101,6 @@ def test_tape_and_adjointness_exactly(program: tuple[random.Random, int]) -> Non
     ct = s.scalar.to_array(draw_reals(rng, out.shape), "seed")
     seeds = [ct if i == out.id else None for i in range(len(graph))]
     grads = backprop_all_ctx(xp, graph, values, read, seeds)
-    left = 0 if tangent is None else sum((tangent * ct).ravel().tolist())
-    right = sum(sum((dx * g).ravel().tolist()) for dx, g in zip(dxs, grads, strict=False) if g is not None)
+    left = 0 if tangent is None else dot(tangent, ct)
+    right = sum(dot(dx, g) for dx, g in zip(dxs, grads, strict=False) if g is not None)
     assert left == right

@@ -36,7 +36,7 @@ def random_session(
         op = rng.choice(choices)
         sample = rng.choice(list(op.samples()))
         operands = [fit(s, rng, rng.choice(pool), operand) for operand in sample.operands]
-        if len(operands) == 2 and operands[0].type is operands[1].type and rng.random() < 0.3:
+        if len(operands) == 2 and sample.operands[0] == sample.operands[1] and rng.random() < 0.3:
             operands[1] = operands[0]  # a repeated operand
         refs = [
             rng.choice(singles) if len(v) == 1 else nats[len(v) - 1] if len(v) <= 4 else s.input_nat_vec(v)
