@@ -119,7 +119,7 @@ class Attr:
         """The canonical value; raises TypeError or ValueError with one clause saying what is wrong."""
         if value is None and self.optional:
             return None
-        result: AttrValue = _READERS[self.kind](value)  # type: ignore[operator]
+        result: AttrValue = _READERS[self.kind](value)
         return result
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeGuard
 
 import numpy as np
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import OperandError, ShapeError
 from prooftape.handles import BaseTensorRef
+from prooftape.numbers import Number
 from prooftape.types import broadcast_shape
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TensorRef(BaseTensorRef):
             "or read a number with ref.item()"
         )
 
-    __float__ = __int__ = __index__ = __complex__ = None  # type: ignore[assignment]
+    __float__ = __int__ = __index__ = __complex__ = None
 
     def __len__(self) -> int:
         if not self.type.shape:
@@ -197,7 +198,7 @@ class TensorRef(BaseTensorRef):
         """x ** c, c a literal number."""
         return self.__pow__(c)
 
-    def clamp(self, lo: object, hi: object) -> TensorRef:
+    def clamp(self, lo: Number, hi: Number) -> TensorRef:
         """Entries limited to [lo, hi]."""
         return self.session.clamp(self, lo, hi)
 
@@ -233,7 +234,7 @@ def _add_unary_methods() -> None:
 _add_unary_methods()
 
 
-def _is_number(x: object) -> bool:
+def _is_number(x: object) -> TypeGuard[Number]:
     if x.__class__ is float or x.__class__ is int:
         return True
     if isinstance(x, (bool, np.bool_)):

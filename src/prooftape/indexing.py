@@ -65,7 +65,7 @@ def _range(item: slice, n: int) -> tuple[int, int]:
     return start, max(0, stop - start)
 
 
-def _rows(s: Session, x: TensorRef, index: np.ndarray) -> TensorRef:  # type: ignore[type-arg]
+def _rows(s: Session, x: TensorRef, index: np.ndarray) -> TensorRef:
     if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
         raise OperandError(f"x[list]: expected a vector of integers, got {index.dtype} of shape {index.shape}")
     if x.ndim == 0:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from prooftape.attributes import REQUIRED, Attr, AttrValue, attr_key
 from prooftape.errors import AttributeValueError, OperandError, RuleError
@@ -19,6 +19,10 @@ from prooftape.literal import Literal
 from prooftape.numbers import Number
 from prooftape.types import BOOL, REAL, Shape, TensorType
 from prooftape.vocabulary import A, Vocabulary
+
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+# the accessors below are named after what they return, so inside the classes `int` is a method
 
 OUT: Final = "out"
 """Name of the op's own result in a save list."""
@@ -50,11 +54,11 @@ class Typing:
         assert type(value) is int
         return value
 
-    def ints(self, name: str) -> tuple[int, ...]:
+    def ints(self, name: str) -> Ints:
         """Tuple-of-integers attribute."""
         value = self.attrs[name]
         assert isinstance(value, tuple)
-        return value  # type: ignore[return-value]
+        return cast(Ints, value)
 
     def number(self, name: str) -> Number:
         """Literal number attribute."""
@@ -123,17 +127,17 @@ class Call:
         assert type(value) is bool
         return value
 
-    def ints(self, name: str) -> tuple[int, ...]:
+    def ints(self, name: str) -> Ints:
         """Tuple-of-integers attribute."""
         value = self.attr(name)
         assert isinstance(value, tuple)
-        return value  # type: ignore[return-value]
+        return cast(Ints, value)
 
-    def pairs(self, name: str) -> tuple[tuple[int, int], ...]:
+    def pairs(self, name: str) -> Pairs:
         """Tuple-of-pairs attribute."""
         value = self.attr(name)
         assert isinstance(value, tuple)
-        return value  # type: ignore[return-value]
+        return cast(Pairs, value)
 
     def number(self, name: str) -> Number:
         """Literal number attribute."""

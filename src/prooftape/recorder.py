@@ -325,10 +325,10 @@ class Recorder:
         """Record one node: check everything, then append. The one way into the graph for every op."""
         refs: list[TensorRef] = []
         for i, x in enumerate(operands):
-            if x.__class__ is not TensorRef or x._token is not self._token:  # type: ignore[attr-defined]
+            if x.__class__ is not TensorRef or x._token is not self._token:
                 name = op.operands[0 if op.variadic else min(i, len(op.operands) - 1)]
                 x = self._operand(f"{op.name}: operand {name}", x)
-            refs.append(x)  # type: ignore[arg-type]
+            refs.append(x)
         slots = self._nat_slots(op, nats) if op.nats else ()
         sizes = tuple([n for _, n in slots])
         call = self._call(op, refs, attrs, sizes)
@@ -354,18 +354,18 @@ class Recorder:
     def _apply1a(self, op: Op, x: object, attrs: tuple[object, ...]) -> TensorRef:
         """`_apply` for one operand and attributes."""
         token = self._token
-        if x.__class__ is not TensorRef or x._token is not token:  # type: ignore[attr-defined]
+        if x.__class__ is not TensorRef or x._token is not token:
             x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
         try:
-            key = (x.type, attrs, tuple([a.__class__ for a in attrs]))  # type: ignore[attr-defined]
+            key = (x.type, attrs, tuple([a.__class__ for a in attrs]))
             call = op._calls.get(key)
         except TypeError:
             key, call = None, None
         if call is None:
-            call = self._bind(op, (x,), attrs)  # type: ignore[arg-type]
+            call = self._bind(op, (x,), attrs)
             if key is not None and not _ambiguous(attrs):
                 op.remember(key, call)
-        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
+        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))
         self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 
@@ -386,29 +386,29 @@ class Recorder:
     def _apply1(self, op: Op, x: object) -> TensorRef:
         """`_apply` for one operand and no attributes, the commonest case, with one cache lookup."""
         token = self._token
-        if x.__class__ is not TensorRef or x._token is not token:  # type: ignore[attr-defined]
+        if x.__class__ is not TensorRef or x._token is not token:
             x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
-        call = op._calls.get(x.type)  # type: ignore[attr-defined]
+        call = op._calls.get(x.type)
         if call is None:
-            call = self._bind(op, (x,))  # type: ignore[arg-type]
-            op.remember(x.type, call)  # type: ignore[attr-defined]
-        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))  # type: ignore[attr-defined]
+            call = self._bind(op, (x,))
+            op.remember(x.type, call)
+        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))
         self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 
     def _apply2(self, op: Op, a: object, b: object) -> TensorRef:
         """`_apply` for two operands and no attributes."""
         token = self._token
-        if a.__class__ is not TensorRef or a._token is not token:  # type: ignore[attr-defined]
+        if a.__class__ is not TensorRef or a._token is not token:
             a = self._operand(f"{op.name}: operand {op.operands[0]}", a)
-        if b.__class__ is not TensorRef or b._token is not token:  # type: ignore[attr-defined]
+        if b.__class__ is not TensorRef or b._token is not token:
             b = self._operand(f"{op.name}: operand {op.operands[-1]}", b)
-        key = (a.type, b.type)  # type: ignore[attr-defined]
+        key = (a.type, b.type)
         call = op._calls.get(key)
         if call is None:
-            call = self._bind(op, (a, b))  # type: ignore[arg-type]
+            call = self._bind(op, (a, b))
             op.remember(key, call)
-        self._nodes.append(_new_tuple(Node, (call, (a.id, b.id), ())))  # type: ignore[attr-defined]
+        self._nodes.append(_new_tuple(Node, (call, (a.id, b.id), ())))
         self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 

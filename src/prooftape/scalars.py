@@ -20,7 +20,7 @@ from prooftape.arrays.floats import FloatArrays, LowPrecision
 from prooftape.arrays.modular import MERSENNE_61, is_prime, residue
 from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.errors import MissingExtraError, ScalarError, ValueTypeError
-from prooftape.numbers import as_fraction, as_number
+from prooftape.numbers import Number, as_fraction, as_number
 
 
 class Scalar:
@@ -108,13 +108,13 @@ def _low(name: str) -> Scalar:
 def _rational() -> Scalar:
     try:
         import flint
-
-        def element(v: Any) -> Any:
-            f = as_fraction(v)
-            return flint.fmpq(f.numerator, f.denominator)
-
     except ImportError:
-        element = as_fraction
+        return Scalar("rational", ExactArrays("exact rationals", as_fraction), _as_fractions)
+
+    def element(v: Number) -> object:
+        f = as_fraction(v)
+        return flint.fmpq(f.numerator, f.denominator)
+
     return Scalar("rational", ExactArrays("exact rationals", element), _as_fractions)
 
 

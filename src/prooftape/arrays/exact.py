@@ -114,7 +114,8 @@ class ExactArrays(StructuralArrays):
 
     def sign(self, x: Arr) -> Arr:
         one, minus = self.element(1), self.element(-1)
-        return np.where(x > self._zero, one, np.where(x < self._zero, minus, self._zero))
+        result: Arr = np.where(x > self._zero, one, np.where(x < self._zero, minus, self._zero))
+        return result
 
     def greater(self, a: Arr, b: Arr) -> Arr:
         return np.asarray(a > b, dtype=np.bool_)

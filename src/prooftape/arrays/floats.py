@@ -7,6 +7,7 @@ or float16 values in float32 arrays, computes each rule in float32 and rounds ea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class FloatArrays(StructuralArrays):
 
     def __init__(self, dtype: DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
-        self._number = self.dtype.type
+        self._number: Callable[[Number], Any] = self.dtype.type
 
     def zeros(self, shape: Shape) -> Arr:
         return np.zeros(shape, self.dtype)
@@ -90,11 +91,12 @@ class FloatArrays(StructuralArrays):
         return result
 
     def abs(self, x: Arr) -> Arr:
-        return np.abs(x)
+        result: Arr = np.abs(x)
+        return result
 
     def sign(self, x: Arr) -> Arr:
         # np.sign(nan) is nan; ours is 0, so that abs has no gradient at nan, as in torch's masked kernels
-        return (x > 0).astype(self.dtype) - (x < 0).astype(self.dtype)
+        return np.subtract(x > 0, x < 0, dtype=self.dtype)
 
     def greater(self, a: Arr, b: Arr) -> Arr:
         result: Arr = np.greater(a, b)

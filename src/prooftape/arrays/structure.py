@@ -69,7 +69,9 @@ class StructuralArrays(Vocabulary[Arr]):
         return np.concatenate(xs, axis=axis)
 
     def slice(self, x: Arr, axis: int, start: int, length: int) -> Arr:
-        result: Arr = x[(slice(None),) * axis + (slice(start, start + length),)]
+        cells: list[Any] = [slice(None)] * axis
+        cells.append(slice(start, start + length))
+        result: Arr = x[tuple(cells)]
         return result
 
     def pad(self, x: Arr, widths: Sequence[tuple[int, int]], value: Number = 0) -> Arr:
@@ -117,8 +119,8 @@ class StructuralArrays(Vocabulary[Arr]):
         counts, kernel = w.shape[lead : lead + d], w.shape[lead + d :]
         out = self.zeros(w.shape[:lead] + size)
         for offset in itertools.product(*map(range, kernel)):
-            cells = tuple(
-                slice(o, o + (c - 1) * s + 1, s) for o, c, s in zip(offset, counts, stride, strict=True)
-            )
-            out[(..., *cells)] += w[(..., *offset)]
+            spots = zip(offset, counts, stride, strict=True)
+            cells: list[Any] = [slice(o, o + (c - 1) * s + 1, s) for o, c, s in spots]
+            at: list[Any] = list(offset)
+            out[(..., *cells)] += w[(..., *at)]
         return out

@@ -219,8 +219,11 @@ class DualArrays(Vocabulary[Dual[A]]):
 
     def gelu_prime(self, x: Dual[A]) -> Dual[A]:
         base = self.base
-        two_minus = lambda v: base.sub(self._full_like(v, 2), base.mul(v, v))  # noqa: E731
-        return self._unary(base.gelu_prime, lambda v: base.mul(two_minus(v), base.normal_pdf(v)), x)
+
+        def second(v: A) -> A:
+            return base.mul(base.sub(self._full_like(v, 2), base.mul(v, v)), base.normal_pdf(v))
+
+        return self._unary(base.gelu_prime, second, x)
 
     def normal_pdf(self, x: Dual[A]) -> Dual[A]:
         base = self.base

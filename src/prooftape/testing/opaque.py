@@ -73,7 +73,8 @@ class _Ordered(OpaqueArrays):
         return x  # representatives are non-negative
 
     def sign(self, x: Arr) -> Arr:
-        return np.where(self._number(x) > 0, self.element(1), self._zero)
+        result: Arr = np.where(self._number(x) > 0, self.element(1), self._zero)
+        return result
 
     def first_max(self, x: Arr, valid: Any) -> Arr:
         return super().first_max(self._number(x), valid)

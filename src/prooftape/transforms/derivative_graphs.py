@@ -21,7 +21,7 @@ from prooftape.types import REAL
 def _context(s: Session, end: int) -> tuple[Graph, list[TensorRef], ReadNats]:
     """The graph below id `end`, a handle for each of its entries, and a symbolic nat reader."""
     full, token = s.graph, s._token
-    below = Graph(full.leaves, Prefix(full.nodes._items, max(0, end - len(full.leaves))), full.n_nats)  # type: ignore[attr-defined]
+    below = Graph(full.leaves, Prefix(full.nodes._items, max(0, end - len(full.leaves))), full.n_nats)
     refs = [TensorRef(token, i, full.type_of(i)) for i in range(len(below))]
     return below, refs, lambda start, k: NatVecRef(token, start, k)
 

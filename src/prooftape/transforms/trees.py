@@ -16,9 +16,11 @@ def flatten(tree: Tree) -> tuple[list[object], Callable[[Sequence[object]], Tree
     if isinstance(tree, (list, tuple)) and not isinstance(tree, str):
         leaves, rebuild_all = _flatten_many(tree)
         if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-            return leaves, lambda xs: type(tree)(*rebuild_all(xs))
-        kind = type(tree)
-        return leaves, lambda xs: kind(rebuild_all(xs))
+            named: Callable[..., Tree] = type(tree)
+            return leaves, lambda xs: named(*rebuild_all(xs))
+        if isinstance(tree, tuple):
+            return leaves, lambda xs: tuple(rebuild_all(xs))
+        return leaves, rebuild_all
     return [tree], lambda xs: xs[0]
 
 
