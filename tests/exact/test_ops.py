@@ -12,6 +12,8 @@ from prooftape.ops import table
 from prooftape.testing import check_op, opaque_rationals, opaque_residues
 
 OPS = sorted(table())
+# its derivative is written with |d| and the sign of d, which a field without an order does not have
+NEEDS_ORDER = {"huber_loss"}
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -19,7 +21,7 @@ def test_rules_agree_over_rationals(name: str) -> None:
     assert check_op(name, scalar=opaque_rationals()) > 0
 
 
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("name", [n for n in OPS if n not in NEEDS_ORDER])
 def test_rules_agree_over_a_prime_field(name: str) -> None:
     assert check_op(name, scalar=opaque_residues(), seed=1) > 0
 
