@@ -244,8 +244,8 @@ class Op:
     def save_positions(self, arity: int) -> tuple[int, ...]:
         """Saved values as operand positions; `arity` stands for the result. Absent optionals are skipped."""
         where = {name: i for i, name in enumerate(self.operands)}
-        spots = (arity if name == OUT else where[name] for name in self.saves)
-        return tuple(p for p in spots if p <= arity)
+        present = (name for name in self.saves if name == OUT or where[name] < arity)
+        return tuple(arity if name == OUT else where[name] for name in present)
 
     def read_attrs(self, values: Sequence[object]) -> tuple[AttrValue, ...]:
         """Canonical attribute values from a user's, in declaration order."""
