@@ -42,12 +42,15 @@ def _product_vjp(xp: Vocabulary[A], a: A, b: A, ct: A, wanted: Sequence[bool]) -
     )
 
 
+_PLAIN = "operands are (…, m, k) and (…, k, n) with equal leading axes"
+
+
 def _same_batch(t: Typing) -> Shape:
     a, b = t.shapes
     if min(len(a), len(b)) < 2 or a[:-2] != b[:-2]:
-        raise RuleError("leading axes differ", "operands are (…, m, k) and (…, k, n) with equal leading axes")
+        raise RuleError("leading axes differ", _PLAIN)
     if a[-1] != b[-2]:
-        raise RuleError(f"inner dimensions differ ({a[-1]} and {b[-2]})", "")
+        raise RuleError(f"inner dimensions differ ({a[-1]} and {b[-2]})", _PLAIN)
     return (*a[:-1], b[-1])
 
 
@@ -73,8 +76,8 @@ def _bmm_shape(t: Typing) -> Shape:
             f"batch sizes differ ({a[0]} and {b[0]})", "matmul broadcasts batch axes, bmm does not"
         )
     if a[2] != b[1]:
-        fits = "; did you mean bmm(a, transpose3d_last_two(b))?" if a[2] == b[2] else ""
-        raise RuleError(f"inner dimensions differ ({a[2]} and {b[1]})", fits.removeprefix("; "))
+        hint = "did you mean bmm(a, transpose3d_last_two(b))?" if a[2] == b[2] else "a is (B, m, n), b (B, n, p)"
+        raise RuleError(f"inner dimensions differ ({a[2]} and {b[1]})", hint)
     return (a[0], a[1], b[2])
 
 
@@ -210,7 +213,7 @@ def _remedy(a: Shape, b: Shape) -> str:
         return "did you mean matmul(b, a)?"
     if len(b) > 2 and a[-1] == b[-1]:
         return f"did you mean matmul(a, swap_adjacent_at_depth(b, {len(b) - 2}))?"
-    return "the last axis of a and the second last of b (the only one of a vector) must have equal lengths"
+    return "the last axis of a must be as long as " + ("the second last of b" if len(b) > 1 else "b")
 
 
 def _matmul_shape(t: Typing) -> Shape:
