@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prooftape.attributes import REQUIRED, Attr, AttrValue, attr_key
 from prooftape.errors import AttributeValueError, OperandError, RuleError
 from prooftape.literal import Literal
@@ -196,6 +199,8 @@ class Op:
     forward(xp, call, *operands, *indices) -> value
     jvp(xp, call, primals, out, tangents) -> tangent or None; primals = (*operands, *indices); a tangent may
         be None (absent); at least one is present
+    record_check(call, naturals): raises RuleError when the naturals now stored at the index references are
+        surely a mistake; asked when a session records the op, never again (evaluation is total)
     vjp(xp, call, saved, ct, wanted) -> one cotangent (or None) per operand; saved = (values named by `saves`,
         in that order, then the indices); only operands with wanted[i] need one
     """
@@ -225,6 +230,7 @@ class Op:
     transcendental: bool = False
     public: bool = True
     handle_method: str = ""
+    record_check: Callable[[Call, Sequence[NDArray[np.int64]]], None] | None = None
     _calls: dict[object, Call] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

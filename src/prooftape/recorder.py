@@ -20,6 +20,7 @@ from prooftape.errors import (
     IndexRangeError,
     LeafAfterNodeError,
     OperandError,
+    ProofTapeError,
     RuleError,
     ShapeError,
     StaleHandleError,
@@ -332,6 +333,11 @@ class Recorder:
         slots = self._nat_slots(op, nats) if op.nats else ()
         sizes = tuple([n for _, n in slots])
         call = self._call(op, refs, attrs, sizes)
+        if op.record_check is not None:
+            try:
+                op.record_check(call, [self._nats[start : start + n] for start, n in slots])
+            except RuleError as e:
+                raise self._refusal(op, refs, e) from None
         if slots and self._first_nat_node is None:
             self._first_nat_node = len(self)
         self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([start for start, _ in slots])))
@@ -341,7 +347,7 @@ class Recorder:
     def _call(self, op: Op, refs: list[TensorRef], attrs: tuple[object, ...], sizes: tuple[int, ...]) -> Call:
         """The typed call; attributes given before in exactly this form need no second reading."""
         try:
-            key = (tuple([r.type for r in refs]), attrs, tuple([a.__class__ for a in attrs]), sizes)
+            key = (tuple([r.type for r in refs]), attrs, _kinds(attrs), sizes)
             call = op._calls.get(key)
         except TypeError:  # a list or an array among the attributes
             return self._bind(op, refs, attrs, sizes)
@@ -357,7 +363,7 @@ class Recorder:
         if x.__class__ is not TensorRef or x._token is not token:
             x = self._operand(f"{op.name}: operand {op.operands[0]}", x)
         try:
-            key = (x.type, attrs, tuple([a.__class__ for a in attrs]))
+            key = (x.type, attrs, _kinds(attrs))
             call = op._calls.get(key)
         except TypeError:
             key, call = None, None
@@ -416,11 +422,15 @@ class Recorder:
         try:
             return op.bind(tuple([r.type for r in refs]), attrs, sizes)
         except RuleError as e:
-            names = op.operands * len(refs) if op.variadic else op.operands
-            graph = self.graph
-            found = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
-            text = f"{op.name}: {e.problem}" + (f": {found}" if found else "")
-            raise e.kind(text + (f"; {e.hint}" if e.hint else "")) from None
+            raise self._refusal(op, refs, e) from None
+
+    def _refusal(self, op: Op, refs: Sequence[TensorRef], e: RuleError) -> ProofTapeError:
+        """What a user reads: the op, the problem, the operands with shapes and source lines, the fix."""
+        names = op.operands * len(refs) if op.variadic else op.operands
+        graph = self.graph
+        found = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
+        text = f"{op.name}: {e.problem}" + (f": {found}" if found else "")
+        return e.kind(text + (f"; {e.hint}" if e.hint else ""))
 
     def commit(self, builder: Callable[..., T]) -> T:
         """Run `builder(session)`; keep what it recorded if it returns, undo all of it if it raises."""
@@ -484,9 +494,19 @@ def _naturals(values: object, what: str) -> NDArray[np.int64]:
     return a.astype(np.int64)
 
 
-def _ambiguous(attrs: Sequence[object]) -> bool:
-    """Whether a dictionary would take these attributes for others: 0.0 == -0.0, and nan != nan."""
-    return any(a.__class__ is float and (a == 0 or a != a) for a in attrs)
+def _kinds(attrs: tuple[object, ...]) -> tuple[object, ...]:
+    """The classes of the attributes, inside tuples too: a dictionary takes 1, 1.0 and True for one key."""
+    return tuple([(a.__class__, _kinds(a)) if isinstance(a, tuple) else a.__class__ for a in attrs])
+
+
+def _ambiguous(attrs: tuple[object, ...]) -> bool:
+    """Whether a dictionary would take these attributes for others of their kinds: -0.0, nan, sets."""
+    return any(
+        _ambiguous(a)
+        if isinstance(a, tuple)
+        else isinstance(a, frozenset) or (isinstance(a, (float, np.floating)) and (a == 0 or a != a))
+        for a in attrs
+    )
 
 
 def _check_flag(name: str, value: object) -> None:
