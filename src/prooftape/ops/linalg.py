@@ -66,6 +66,9 @@ def _bmm_vjp(
     return _product_vjp(xp, saved[0], saved[1], ct, wanted)
 
 
+_BMM = "a is (B, m, n), b is (B, n, p)"
+
+
 def _bmm_shape(t: Typing) -> Shape:
     a, b = t.shapes
     for name, s in zip(t.op.operands, t.shapes, strict=True):
@@ -76,7 +79,7 @@ def _bmm_shape(t: Typing) -> Shape:
             f"batch sizes differ ({a[0]} and {b[0]})", "matmul broadcasts batch axes, bmm does not"
         )
     if a[2] != b[1]:
-        hint = "did you mean bmm(a, transpose3d_last_two(b))?" if a[2] == b[2] else "a is (B, m, n), b (B, n, p)"
+        hint = "did you mean bmm(a, transpose3d_last_two(b))?" if a[2] == b[2] else _BMM
         raise RuleError(f"inner dimensions differ ({a[2]} and {b[1]})", hint)
     return (a[0], a[1], b[2])
 

@@ -80,7 +80,7 @@ reduce_max = Op(
     doc="Largest entry over one or more axes; nan if any of them is nan.",
     shapes_doc=f"{_SHAPES}, which are not empty",
     domain=Domain("all finite inputs (differentiable where the maximum is attained once)"),
-    convention="tied entries share the derivative evenly (as torch.amax); where the maximum is nan there is none",
+    convention="tied entries share the derivative evenly; where the maximum is nan there is none",
 )
 
 
