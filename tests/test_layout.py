@@ -251,25 +251,33 @@ def test_a_planted_machine_path_is_found(path: str) -> None:
 LOAD = """
 import json, sys, time
 before = set(sys.modules)
-start = time.perf_counter()
+wall, cpu = time.perf_counter(), time.process_time()
 import prooftape
-seconds = time.perf_counter() - start
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 assert prooftape.__file__, "prooftape has no __init__.py: nothing was imported"
-print(json.dumps([seconds, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
+print(json.dumps([wall, cpu, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
 """
 
 
-def load_prooftape() -> tuple[float, set[str]]:
-    environment = os.environ | {"PYTHONPATH": str(SRC)}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True
-    )
-    seconds, loaded = json.loads(done.stdout)
-    return float(seconds), set(loaded)
+def load_prooftape() -> tuple[float, float, set[str]]:
+    """Seconds on the clock, seconds of processor time, and what a fresh interpreter loads for the import."""
+    environment = os.environ | {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wall, cpu, loaded = json.loads(done.stdout)
+    return float(wall), float(cpu), set(loaded)
 
 
-def test_importing_is_quick_and_loads_numpy_only() -> None:
-    times, loads = zip(*(load_prooftape() for _ in range(5)), strict=True)
-    print("import prooftape, seconds:", *(f"{seconds:.3f}" for seconds in times))
-    assert set().union(*loads) - sys.stdlib_module_names - {"numpy", "prooftape"} == set()
-    assert statistics.median(times) < IMPORT_SECONDS
+def test_importing_loads_numpy_only() -> None:
+    assert load_prooftape()[2] - sys.stdlib_module_names - {"numpy", "prooftape"} == set()
+
+
+def test_importing_is_quick() -> None:
+    """Judged by processor time: with other test processes on the same cores, the clock counts their turns as well.
+
+    On an idle machine the two agree. What this does not see is an import that waits, for a disk or a network.
+    """
+    wall, cpu, _ = zip(*(load_prooftape() for _ in range(5)), strict=True)
+    print("import prooftape, seconds on the clock:", *(f"{seconds:.3f}" for seconds in wall))
+    print("import prooftape, seconds of processor:", *(f"{seconds:.3f}" for seconds in cpu))
+    assert statistics.median(cpu) < IMPORT_SECONDS
