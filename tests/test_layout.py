@@ -273,7 +273,7 @@ def test_importing_loads_numpy_only() -> None:
 
 
 def test_importing_is_quick() -> None:
-    """Judged by processor time: with other test processes on the same cores, the clock counts their turns as well.
+    """Judged by processor time: when other tests share the cores, the clock counts their turns too.
 
     On an idle machine the two agree. What this does not see is an import that waits, for a disk or a network.
     """
