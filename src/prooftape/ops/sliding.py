@@ -1,7 +1,7 @@
 """Sliding windows along spatial axes: what convolutions and pools have in common. No ops in here.
 
-`Windows` is the geometry of one call: an image (N, C, size…) padded on both sides, and windows of `kernel` cells
-every `stride` cells. Its methods move values between images and columns, each next to its transpose.
+`Windows` is the geometry of one call: an image (N, C, size…) padded on both sides, and windows of `kernel`
+cells every `stride` cells. Its methods move values between images and columns, each next to its transpose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prooftape.vocabulary import A, Mask, Vocabulary
 
 
 def per_axis(t: Typing, name: str, rank: int, least: int) -> Shape:
-    """An attribute given once or per spatial axis, as a tuple of `rank` integers >= `least`; stored in `t.attrs`."""
+    """An attribute given once or per spatial axis: `rank` integers >= `least`, stored in `t.attrs` so."""
     value = t.attrs[name]
     assert isinstance(value, (int, tuple))
     values = (value,) * rank if isinstance(value, int) else value
@@ -38,12 +38,12 @@ def per_axis(t: Typing, name: str, rank: int, least: int) -> Shape:
 
 
 def check_image(name: str, shape: Shape, rank: int) -> None:
-    """An image operand has shape (channels, spatial…) or (batch, channels, spatial…), spatial axes not empty."""
+    """An image is (channels, spatial…) or (batch, channels, spatial…), its spatial axes not empty."""
     if len(shape) not in (rank + 1, rank + 2):
         axes = "axis" if rank == 1 else "axes"
         raise RuleError(
-            f"{name} must have {rank + 1} axes (channels, then {rank} spatial {axes}) or {rank + 2} with a batch "
-            f"axis in front, got {len(shape)}",
+            f"{name} must have {rank + 1} axes (channels, then {rank} spatial {axes}), or {rank + 2} with a "
+            f"batch in front, got shape {shape}",
             "add a missing axis with reshape",
         )
     if 0 in shape[-rank:]:
@@ -101,13 +101,10 @@ class Windows:
         if not any(self.padding):
             return None
         axes = zip(self.size, self.kernel, self.stride, self.padding, self.counts, strict=True)
-        real = [
-            (lambda cell, n=n, p=p: (p <= cell) & (cell < p + n))(s * np.arange(o)[:, None] + np.arange(k))
-            for n, k, s, p, o in axes
-        ]
         mask = np.ones((), np.bool_)
-        for r in real:  # outer "and", axis by axis: (o1, k1, o2, k2, …)
-            mask = np.logical_and.outer(mask, r)
+        for n, k, s, p, o in axes:  # outer "and", axis by axis: (o1, k1, o2, k2, …)
+            cell = s * np.arange(o)[:, None] + np.arange(k)
+            mask = np.logical_and.outer(mask, (p <= cell) & (cell < p + n))
         d = self.rank
         order = (*range(0, 2 * d, 2), *range(1, 2 * d, 2))
         return mask.transpose(order).reshape((*self.counts, self.cells))
@@ -118,8 +115,8 @@ class Windows:
         return xp.pad(x, ((0, 0), (0, 0), *((p, p) for p in self.padding))) if any(self.padding) else x
 
     def pad_edge(self, xp: Vocabulary[A], x: A) -> A:
-        """Padding with copies of the border cells. With 2 * padding <= kernel every window that reaches over a
-        border also holds the border cell, so this padding never changes the maximum of a window."""
+        """Padding with copies of the border cells. With 2 * padding <= kernel every window that reaches over
+        a border also holds the border cell, so this padding never changes the maximum of a window."""
         shape = list(self.image_shape)
         for axis, p in enumerate(self.padding, start=2):
             if p:
@@ -143,8 +140,8 @@ class Windows:
                 x = xp.slice(x, axis, p, n)
         return x
 
-    # The columns of all windows side by side, the window axes innermost: copying into this layout is cheap (long
-    # contiguous runs), a convolution becomes one matrix product, and a reduction over a window runs over axis 0.
+    # All windows side by side, the axes that count windows innermost: copying into this layout is cheap (long
+    # contiguous runs), a convolution is one matrix product, and a reduction over windows runs over axis 0.
     def columns(self, xp: Vocabulary[A], padded: A) -> A:
         """Padded images -> (channels, kernel…, batch, counts…)."""
         d = self.rank
@@ -176,3 +173,16 @@ class Windows:
     def stacked_shape(self) -> Shape:
         """Shape of `stacked`."""
         return (self.cells, self.batch, self.channels, *self.counts)
+
+    def rows(self, xp: Vocabulary[A], padded: A) -> A:
+        """Padded images -> (batch, channels, counts…, cells)."""
+        return xp.reshape(self.split(xp, padded), self.rows_shape)
+
+    def from_rows(self, xp: Vocabulary[A], rows: A) -> A:
+        """Transpose of `pad` then `rows`."""
+        return self.merge(xp, xp.reshape(rows, (*self.rows_shape[:-1], *self.kernel)))
+
+    @property
+    def rows_shape(self) -> Shape:
+        """Shape of `rows`."""
+        return (self.batch, self.channels, *self.counts, self.cells)

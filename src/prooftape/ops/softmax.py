@@ -1,8 +1,8 @@
 """Softmax and log-softmax along one axis, each one node.
 
-Values are shifted by the maximum, so nothing overflows. Derivatives come from the input: exp(x - max) with the
-rounding error of the difference compensated, and 1 - softmax of the largest entry as the sum of the others, so
-every entry of the Jacobian keeps its relative accuracy however large or small it is.
+Values are shifted by the maximum, so nothing overflows. Derivatives come from the input: exp(x - max) with
+the rounding error of the difference compensated, and 1 - softmax of the largest entry as the sum of the
+others, so every entry of the Jacobian keeps its relative accuracy however large or small it is.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from prooftape.vocabulary import A, Vocabulary, keep, shift
 
 
 def row_max(xp: Vocabulary[A], x: A) -> A:
-    """Maximum along the last axis, without it. A shift by it cancels in every formula, so it has no derivative."""
+    """Maximum along the last axis. Only ever a shift that cancels, so it carries no derivative."""
     return xp.stop_gradient(xp.max(x, (len(xp.shape(x)) - 1,)))
 
 
 def shifted_exp(xp: Vocabulary[A], x: A) -> A:
     """exp(x - row maximum) along the last axis, with relative accuracy also where x - max is large.
 
-    The difference is z + low exactly (Knuth's two-sum), and exp(z + low) = exp(z) * (1 + low) to working precision.
+    The difference is z + low exactly (Knuth's two-sum); exp(z + low) = exp(z) * (1 + low) to rounding.
     """
     shape = xp.shape(x)
     m = keep(xp, row_max(xp, x), shape, (len(shape) - 1,))
@@ -111,7 +111,9 @@ def _log_softmax(xp: Vocabulary[A], c: Call, x: A) -> A:
 def _log_softmax_jvp(
     xp: Vocabulary[A], c: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]
 ) -> A | None:
-    return _along_last(xp, c, lambda x, dx: _deviation(xp, *_weights(xp, x), dx), primals[0], tangents[0])
+    (dx,) = tangents
+    assert dx is not None
+    return _along_last(xp, c, lambda x, t: _deviation(xp, *_weights(xp, x), t), primals[0], dx)
 
 
 def _log_softmax_vjp(
@@ -135,8 +137,8 @@ def _axis_shape(t: Typing) -> Shape:
 
 
 def _samples() -> Iterable[Sample]:
-    for shape, axis in (((3,), -1), ((2, 3), 1), ((3, 2), 0), ((2, 3, 2), 1), ((), -1), ((0,), 0), ((0, 2), 1),
-                        ((2, 0), -1), ((1, 3), 0), ((3, 1), 0)):  # fmt: skip
+    full = (((3,), -1), ((2, 3), 1), ((3, 2), 0), ((2, 3, 2), 1), ((), -1), ((1, 3), 0), ((3, 1), 0))
+    for shape, axis in (*full, ((0,), 0), ((0, 2), 1), ((2, 0), -1)):
         yield Sample((Operand(shape),), {"axis": axis})
 
 
