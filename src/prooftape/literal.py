@@ -26,6 +26,8 @@ class Literal:
     def __init__(self, array: NDArray[np.generic], *, copy: bool = True) -> None:
         # C order always (so that equal literals have equal bytes); ascontiguousarray would lift rank 0 to 1
         a = np.array(array, order="C", copy=True) if copy else array
+        if a.dtype.name == "bfloat16":
+            a = a.astype(np.float32)  # exact
         if a.dtype.kind not in "bfiuO":
             raise TypeError(f"a literal holds real numbers or bools, got dtype {a.dtype}")
         if a.dtype.kind in "iu":

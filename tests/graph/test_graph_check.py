@@ -50,10 +50,7 @@ def with_field(k: int, **fields: object) -> Graph:
 
 def forged(call: Call, **fields: object) -> Call:
     """A call whose fields were written behind its back."""
-    parts = {
-        name: getattr(call, name)
-        for name in ("op", "attrs", "types", "nat_sizes", "out", "shapes", "shape", "_named")
-    }
+    parts = {name: getattr(call, name) for name in Call.__slots__}
     new = object.__new__(Call)
     for name, value in (parts | fields).items():
         object.__setattr__(new, name, value)
