@@ -187,6 +187,8 @@ def _vjp(
 
 def _shape(t: Typing) -> Shape:
     wq, wk, wv, wo, x = t.shapes[:5]
+    if t.attrs["num_heads"] is None:
+        raise RuleError("attribute num_heads is required", "pass num_heads=…", AttributeValueError)
     heads = t.int("num_heads")
     if len(x) not in (2, 3):
         raise RuleError(f"x must have shape (tokens, width) or (batch, tokens, width), got {x}")
@@ -243,7 +245,16 @@ multi_head_attention = Op(
     doc="Multi-head scaled dot-product self-attention without biases; scores are over sqrt(head width).",
     shapes_doc="wq, wk, wv (width, heads * d), wo (heads * d, width), x (n, width) or (batch, n, width), "
     "mask (n, n) boolean -> x's shape",
-    attrs=(Attr("num_heads", "int", doc="number of heads; divides the columns of wq"),),
+    attrs=(
+        # required, but named after the mask: multi_head_attention(wq, wk, wv, wo, x, mask, num_heads=8)
+        Attr(
+            "num_heads",
+            "int",
+            None,
+            optional=True,
+            doc="number of heads, required; divides the columns of wq",
+        ),
+    ),
     convention="mask True keeps a score; a query that keeps nothing gives zeros and has no gradient",
     transcendental=True,
 )
