@@ -18,21 +18,19 @@ from prooftape.vocabulary import A, Index, Vocabulary
 _TOTAL = "out of range gives 0 and no gradient; repeated indices accumulate"
 
 
-def _vector(t: Typing) -> int:
+def _vector(t: Typing, for_rows: str) -> Shape:
     shape = t.shapes[0]
     if len(shape) != 1:
-        raise RuleError(
-            f"operand x has rank {len(shape)}, expected a vector", "gather rows of a tensor of higher rank"
-        )
-    return shape[0]
+        hint = f"{for_rows} takes higher ranks" if shape else "reshape it to (1,)"
+        raise RuleError(f"operand x has rank {len(shape)}, expected a vector", hint)
+    return shape
 
 
-def _with_rows(t: Typing) -> Shape:
+def _with_rows(t: Typing, for_vectors: str) -> Shape:
     shape = t.shapes[0]
     if len(shape) < 2:
-        raise RuleError(
-            f"operand x has rank {len(shape)}, expected rank 2 or more", "gather scalars of a vector"
-        )
+        hint = f"{for_vectors} takes a vector"
+        raise RuleError(f"operand x has rank {len(shape)}, expected rank 2 or more", hint)
     return shape
 
 
@@ -55,12 +53,12 @@ def _place(xp: Vocabulary[A], c: Call, g: A) -> A:
 
 
 def _static_scalar(t: Typing) -> Shape:
-    _checked_index(t, _vector(t))
+    _checked_index(t, _vector(t, "gather_row")[0])
     return ()
 
 
 def _static_row(t: Typing) -> Shape:
-    shape = _with_rows(t)
+    shape = _with_rows(t, "gather_scalar")
     _checked_index(t, shape[0])
     return shape[1:]
 
@@ -101,6 +99,7 @@ def _total_gather(
     by: str,
     rows: bool,
     many: bool,
+    sibling: str,
     doc: str,
     shapes_doc: str,
     samples: Sequence[tuple[Shape, tuple[int, ...]]],
@@ -108,12 +107,12 @@ def _total_gather(
     """One total gather.
 
     `by`: "nat" (literal attribute) or "ref" (read at evaluation); `rows`: whole rows or entries of a vector;
-    `many`: a vector of indices or one.
+    `many`: a vector of indices or one; `sibling`: the op for the other kind of operand.
     """
     index_name = "idx" if many else "i"
 
     def shape_rule(t: Typing) -> Shape:
-        tail = _with_rows(t)[1:] if rows else (_vector(t),)[1:]
+        tail = (_with_rows if rows else _vector)(t, sibling)[1:]
         if not many:
             if by == "ref" and t.nat_sizes[0] != 1:
                 plural = "gather_rows_ref" if rows else "gather_vec_ref"
@@ -185,6 +184,7 @@ _ROWS: list[tuple[Shape, tuple[int, ...]]] = [
 
 gather_scalar_nat = _total_gather(
     "gather_scalar_nat",
+    sibling="gather_rows_nat",
     by="nat",
     rows=False,
     many=False,
@@ -194,6 +194,7 @@ gather_scalar_nat = _total_gather(
 )
 gather_vec_nat = _total_gather(
     "gather_vec_nat",
+    sibling="gather_rows_nat",
     by="nat",
     rows=False,
     many=True,
@@ -203,6 +204,7 @@ gather_vec_nat = _total_gather(
 )
 gather_rows_nat = _total_gather(
     "gather_rows_nat",
+    sibling="gather_vec_nat",
     by="nat",
     rows=True,
     many=True,
@@ -212,6 +214,7 @@ gather_rows_nat = _total_gather(
 )
 gather_scalar_ref = _total_gather(
     "gather_scalar_ref",
+    sibling="gather_row_ref",
     by="ref",
     rows=False,
     many=False,
@@ -221,6 +224,7 @@ gather_scalar_ref = _total_gather(
 )
 gather_row_ref = _total_gather(
     "gather_row_ref",
+    sibling="gather_scalar_ref",
     by="ref",
     rows=True,
     many=False,
@@ -230,6 +234,7 @@ gather_row_ref = _total_gather(
 )
 gather_vec_ref = _total_gather(
     "gather_vec_ref",
+    sibling="gather_rows_ref",
     by="ref",
     rows=False,
     many=True,
@@ -239,6 +244,7 @@ gather_vec_ref = _total_gather(
 )
 gather_rows_ref = _total_gather(
     "gather_rows_ref",
+    sibling="gather_vec_ref",
     by="ref",
     rows=True,
     many=True,

@@ -306,24 +306,20 @@ def _linear_vjp(
     )
 
 
+_OPERANDS = "operands are linear(w, b, x)"
+
+
 def _linear_shape(t: Typing) -> Shape:
     w, b, x = t.shapes
     if len(w) != 2:
-        raise RuleError(f"operand w has rank {len(w)}, expected (out, in)", "operands are linear(w, b, x)")
-    if len(b) != 1 or b[0] != w[0]:
-        raise RuleError(
-            f"operand b has shape {b}, expected ({w[0]},), one entry per row of w",
-            "operands are linear(w, b, x)",
-        )
+        raise RuleError(f"operand w has rank {len(w)}, expected (out, in)", _OPERANDS)
+    if b != w[:1]:
+        hint = "w is (out, in): did you mean linear(transpose2d(w), b, x)?" if b == w[1:] else _OPERANDS
+        raise RuleError(f"operand b has shape {b}, expected {w[:1]}, one entry per row of w", hint)
     if not x:
         raise RuleError("operand x has rank 0, expected (…, in)", "reshape it to (1,)")
     if x[-1] != w[1]:
-        hint = (
-            "w is (out, in): did you mean linear(transpose2d(w), b, x)?"
-            if x[-1] == w[0]
-            else f"x is (…, {w[1]})"
-        )
-        raise RuleError(f"the last axis of x has length {x[-1]}, w takes {w[1]}", hint)
+        raise RuleError(f"the last axis of x has length {x[-1]}, w takes {w[1]}", f"x is (…, {w[1]})")
     return (*x[:-1], w[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 
@@ -45,15 +46,24 @@ def _broadcast_axes(t: Typing, x: Shape, shape: Shape) -> Shape:
     return tuple(found)
 
 
+def _alignment(x: Shape, shape: Shape) -> Shape | None:
+    """The first increasing placement of x's axes that fits, if any."""
+    for axes in itertools.combinations(range(len(shape)), len(x)):
+        if all(d in (1, shape[axis]) for axis, d in zip(axes, x, strict=True)):
+            return axes
+    return None
+
+
 def _broadcast_shape(t: Typing) -> Shape:
-    x, shape = t.shapes[0], t.ints("shape")
+    x, shape, chosen = t.shapes[0], t.ints("shape"), t.attrs["axes"] is not None
     axes = t.attrs["axes"] = _broadcast_axes(t, x, shape)
     for i, (axis, d) in enumerate(zip(axes, x, strict=True)):
         if d not in (1, shape[axis]):
-            raise RuleError(
-                f"axis {i} of length {d} cannot become axis {axis} of shape {shape}",
-                f"it must have length 1 or {shape[axis]}" if shape[axis] != 1 else "it must have length 1",
-            )
+            problem = f"axis {i} of length {d} cannot become axis {axis} of shape {shape}"
+            other = None if chosen else _alignment(x, shape)
+            if other is not None:
+                raise RuleError(problem, f"pass axes={other} to place the axes of x there")
+            raise RuleError(problem, f"it must have length {' or '.join(map(str, sorted({1, shape[axis]})))}")
     return shape
 
 

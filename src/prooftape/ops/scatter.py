@@ -33,7 +33,9 @@ def _pick(xp: Vocabulary[A], c: Call, g: A) -> A:
 def _checked(t: Typing) -> Shape:
     x, v = t.shapes
     if v != x[1:]:
-        raise RuleError(f"operand v has shape {v}, expected {x[1:]}, the shape of one row of x", "")
+        raise RuleError(
+            f"operand v has shape {v}, expected {x[1:]}, the shape of one row of x", "v is added to x[i]"
+        )
     i = t.int("i")
     if not 0 <= i < x[0]:
         allowed = f"0 <= i < {x[0]}" if x[0] else "x has no rows"

@@ -211,8 +211,10 @@ def _swapped_shape(t: Typing) -> Shape:
     depth, shape = t.int("depth"), t.shapes[0]
     if not 0 <= depth < len(shape) - 1:
         raise RuleError(
-            f"depth {depth} needs axes {depth} and {depth + 1} of a tensor of rank {len(shape)}",
-            f"0 <= depth <= {len(shape) - 2}" if len(shape) > 1 else "there are no two axes to swap",
+            f"depth {depth} is out of range for rank {len(shape)}",
+            f"axes depth and depth + 1 are swapped: 0 <= depth < {len(shape) - 1}"
+            if len(shape) > 1
+            else "there are no two axes to swap",
             AttributeValueError,
         )
     return _swapped(shape, depth)
