@@ -19,8 +19,9 @@ _N = Attr("n", "nat", doc="number of rows of the result")
 _OUT_OF_RANGE = "an index out of range stands for nothing: a zero row, or no contribution"
 
 
-def _index(xp: Vocabulary[A], c: Call, indices: Sequence[Index]) -> Index:
-    return indices[0] if c.op.nats else xp.index(c.ints("idx"))
+def _index(xp: Vocabulary[A], c: Call, indices: Sequence[Index], n: int) -> Index:
+    # n is out of range as well, and fits the index type
+    return indices[0] if c.op.nats else xp.index([min(i, n) for i in c.ints("idx")])
 
 
 def _count(t: Typing) -> int:
@@ -47,19 +48,22 @@ def _put(t: Typing) -> Shape:
 
 
 def _take(xp: Vocabulary[A], c: Call, x: A, *indices: Index) -> A:
-    return xp.take(x, _index(xp, c, indices))
+    return xp.take(x, _index(xp, c, indices, xp.shape(x)[0]))
 
 
 def _take_transpose(xp: Vocabulary[A], c: Call, g: A, *indices: Index) -> A:
-    return xp.put_add(g, _index(xp, c, indices), c.shapes[0][0])
+    n = c.shapes[0][0]
+    return xp.put_add(g, _index(xp, c, indices, n), n)
 
 
 def _put_add(xp: Vocabulary[A], c: Call, rows: A, *indices: Index) -> A:
-    return xp.put_add(rows, _index(xp, c, indices), c.int("n"))
+    n = c.int("n")
+    return xp.put_add(rows, _index(xp, c, indices, n), n)
 
 
 def _one_hot(xp: Vocabulary[A], c: Call, *indices: Index) -> A:
-    return xp.one_hot(_index(xp, c, indices), c.int("n"))
+    n = c.int("n")
+    return xp.one_hot(_index(xp, c, indices, n), n)
 
 
 def _sample(by: str, operands: tuple[Operand, ...], idx: tuple[int, ...], **attrs: object) -> Sample:

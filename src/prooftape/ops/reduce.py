@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 
@@ -47,11 +46,15 @@ def _broadcast_axes(t: Typing, x: Shape, shape: Shape) -> Shape:
 
 
 def _alignment(x: Shape, shape: Shape) -> Shape | None:
-    """The first increasing placement of x's axes that fits, if any."""
-    for axes in itertools.combinations(range(len(shape)), len(x)):
-        if all(d in (1, shape[axis]) for axis, d in zip(axes, x, strict=True)):
-            return axes
-    return None
+    """The leftmost increasing placement of x's axes that fits, if any."""
+    axes: list[int] = []
+    for d in x:
+        start = axes[-1] + 1 if axes else 0
+        fitting = next((i for i in range(start, len(shape)) if d in (1, shape[i])), None)
+        if fitting is None:
+            return None
+        axes.append(fitting)
+    return tuple(axes)
 
 
 def _broadcast_shape(t: Typing) -> Shape:
