@@ -43,6 +43,8 @@ def _translated(name: str, sample: Any) -> dict[str, Any]:
         raise NotApplicable("complex operand")
     if any(not -1e6 < d < 1e6 for shape in sample.leaf_shapes for d in shape):
         raise NotApplicable("a tensor too large to build here")
+    if any(len(shape) > 64 for shape in sample.leaf_shapes):
+        raise NotApplicable("a tensor of more than 64 axes, which NumPy cannot hold")
     if not sample.leaves:
         raise NotApplicable("no operand is a float tensor")
     args, kwargs = sample.symbolic()

@@ -146,6 +146,7 @@ PROBES: dict[str, list[Probe]] = {
     },
     "div.no_rounding_mode": [Probe(t(1.0, -1.0, 0.0, INF, 3.0), (t(0.0, -0.0, 0.0, INF, -7.0),))],
     "where": [Probe(t(1.0, NAN, INF), (bools(True, False, False), t(NAN, 2.0, 3.0)))],
+    "permute": [Probe(grid(2, 3, 4), (axes,)) for axes in ((1, 2, 0), (2, 0, 1), (0, 2, 1))],
     "amax": [Probe(TIED), Probe(TIED, (), {"dim": 1}), Probe(TIED, (), {"dim": 0})],
     "max.reduction_no_dim": [Probe(TIED)],
     "softmax": [
@@ -218,6 +219,23 @@ PROBES: dict[str, list[Probe]] = {
     "nn.functional.conv_transpose3d": [
         _conv((1, 2, 3, 2), (1, 2, 2, 2, 2), transposed=True),
         _conv((2, 1, 2, 2, 3), (1, 1, 3, 2, 2), stride=(2, 1, 2), padding=(1, 0, 1), transposed=True),
+    ],
+    "nn.functional.scaled_dot_product_attention": [
+        Probe(grid(3, 2, seed=1), (grid(4, 2, seed=2), grid(4, 3, seed=3))),
+        Probe(
+            grid(2, 3, 2, seed=1),
+            (grid(2, 3, 2, seed=2), grid(2, 3, 4, seed=3)),
+            {"is_causal": True},
+        ),
+        Probe(
+            grid(2, 3, 2, seed=1),
+            (grid(2, 4, 2, seed=2), grid(2, 4, 2, seed=3), grid(3, 4, seed=4)),
+            {"scale": 0.25},
+        ),
+        Probe(
+            grid(2, 2, seed=1),
+            (grid(3, 2, seed=2), grid(3, 2, seed=3), bools([True, False, True], [False, True, True])),
+        ),
     ],
     "nn.functional.mse_loss": [Probe(grid(3, 2), (grid(3, 2, seed=1),))],
     "nn.functional.huber_loss": [

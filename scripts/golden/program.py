@@ -68,10 +68,11 @@ class Program:
     def leaf(self, i: int) -> Value:
         return Value(i, self.leaf_shapes[i])
 
-    def call(self, op: str, *operands: object, shape: Shape | None = None, **attributes: Literal) -> Value:
+    def call(self, op: str, *operands: object, shape: Shape | None = None, **attributes: object) -> Value:
         """Append one session call. The id of its value is fixed only when the program is closed (fillers
         come first)."""
-        self.steps.append((op, [self._operand(o) for o in operands], attributes))
+        named = {name: self._operand(o) for name, o in attributes.items()}
+        self.steps.append((op, [self._operand(o) for o in operands], named))
         return Value(-len(self.steps), shape)
 
     def _operand(self, o: object) -> Literal:
@@ -143,6 +144,8 @@ class Program:
                 return [renumber(e) for e in o]
             return o
 
-        self.steps = [(op, [renumber(o) for o in operands], attrs) for op, operands, attrs in self.steps]
+        self.steps = [
+            (op, [renumber(o) for o in operands], attributes) for op, operands, attributes in self.steps
+        ]
         self.result = Value(number(result.id), result.known_shape)
         return self

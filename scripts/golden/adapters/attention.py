@@ -81,10 +81,9 @@ def multi_head_attention(
         rows = b.call("slice", in_proj_weight, axis=0, start=i * d, length=d)
         weights.append(b.call("transpose2d", rows))
     weights.append(b.call("transpose2d", out_proj_weight))
-    mask = None if attn_mask is None else ~attn_mask
-    if mask is None:
+    if attn_mask is None:
         return b.call("multi_head_attention", *weights, query, num_heads=num_heads)
-    return b.call("multi_head_attention", *weights, query, mask, num_heads=num_heads)
+    return b.call("multi_head_attention", *weights, query, num_heads=num_heads, mask=~attn_mask)
 
 
 @adapts("nn.functional.dropout")

@@ -40,12 +40,12 @@ def huber_loss(b: Program, pred: Any, target: Any, reduction: str = "mean", delt
 
 @adapts("nn.functional.smooth_l1_loss")
 def smooth_l1_loss(b: Program, pred: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Value:
-    """Documented: smooth L1 with beta is the Huber loss with delta = beta, divided by beta; at beta = 1 they
-    are one."""
+    """Documented: smooth L1 with beta is the Huber loss with delta = beta, divided by beta."""
     _pair(pred, target)
-    if beta != 1.0:
-        raise NotApplicable("smooth_l1_loss with beta != 1")
-    return _reduced(b, b.call("huber_loss", pred, target, delta=1.0), pred.size, reduction)
+    if beta <= 0:
+        raise NotApplicable("smooth_l1_loss with beta = 0, which is the absolute error")
+    mean = b.call("huber_loss", pred, target, delta=float(beta))
+    return _reduced(b, mean if beta == 1 else b.call("scale", mean, 1 / beta), pred.size, reduction)
 
 
 @adapts("nn.functional.binary_cross_entropy_with_logits")
@@ -67,9 +67,8 @@ def _labelled(op: str, b: Program, scores: Value, labels: Any, reduction: str, i
         raise NotApplicable("ignored labels")
     if index.size == 0:
         raise NotApplicable("a mean over no samples (PyTorch gives nan)")
-    if scores.ndim == 1:
-        matrix = b.reshape(scores, (1, scores.shape[0]))
-    else:
+    matrix = scores
+    if scores.ndim > 1:
         axes = (0, *range(2, scores.ndim), 1)
         matrix = b.reshape(b.permute(scores, axes), (index.size, scores.shape[1]))
     return _reduced(b, b.call(op, matrix, b.nat_vec(index.ravel())), index.size, reduction)

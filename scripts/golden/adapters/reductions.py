@@ -12,8 +12,8 @@ def _axes(x: Value, dim: Any, empty_is_all: bool = True) -> Shape:
     if dim is None or (empty_is_all and dim == ()):
         return tuple(range(x.ndim))
     axes = (dim,) if isinstance(dim, int) else tuple(dim)
-    if x.ndim == 0 and axes:
-        raise NotApplicable("an axis of a tensor of rank 0")
+    if x.ndim == 0 and set(axes) <= {0, -1}:
+        return ()  # PyTorch lets a scalar have an axis 0; ours is reduced over none
     return axes
 
 
@@ -41,8 +41,6 @@ def _reduction(torch_name: str, op: str) -> None:
     ) -> Value:
         _no_dtype(dtype, out)
         axes = _axes(x, dim)
-        if not axes:
-            raise NotApplicable("a reduction over no axis")
         return _kept(b, b.call(op, x, axis=_literal(axes)), x, axes, keepdim)
 
     reduce.__name__ = op
@@ -101,8 +99,6 @@ def var_unbiased(b: Program, x: Value, unbiased: bool) -> Value:
 def _softmax(torch_name: str, op: str) -> None:
     def softmax(b: Program, x: Value, dim: int, dtype: Any = None) -> Value:
         _no_dtype(dtype)
-        if x.ndim == 0:
-            raise NotApplicable("an axis of a tensor of rank 0")
         return b.call(op, x, axis=dim)
 
     softmax.__name__ = op
