@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prooftape.attributes import Attr
-from prooftape.errors import AttributeValueError, RuleError
+from prooftape.errors import AttributeValueError, IndexRangeError, RuleError
 from prooftape.op import Call, Op, Operand, Sample, Typing, add_present
 from prooftape.ops.softmax import row_max, shifted_exp
 from prooftape.types import Shape, broadcast_shape
@@ -224,6 +227,18 @@ def _label_shape(t: Typing) -> Shape:
     return ()
 
 
+def _check_labels(c: Call, naturals: Sequence[NDArray[np.int64]]) -> None:
+    """Every label must name a class when the loss is recorded; one overwritten later is read totally."""
+    labels, classes = naturals[0], c.shapes[0][-1]
+    if labels.size and int(labels.max()) >= classes:
+        position = int((labels >= classes).argmax())
+        raise RuleError(
+            f"label {labels[position]} at position {position} is not one of the {classes} classes",
+            f"labels count from 0: 0 <= label < {classes}",
+            IndexRangeError,
+        )
+
+
 def _rows(xp: Vocabulary[A], c: Call, x: A) -> A:
     (shape,) = c.shapes
     return x if len(shape) == 2 else xp.reshape(x, (1, *shape))
@@ -243,14 +258,14 @@ def _labelled(xp: Vocabulary[A], labels: Index, shape: Shape) -> tuple[A, A]:
 def _cross_entropy(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -> A:
     x = _rows(xp, c, logits)
     shape = xp.shape(x)
-    hot, valid = _labelled(xp, labels, shape)
+    hot = xp.one_hot(labels, shape[1])
     z = xp.sub(x, keep(xp, row_max(xp, x), shape, (1,)))
-    picked = xp.sum(xp.where(hot, z, xp.full(shape, 0)), (1,))
-    return _mean(xp, xp.sub(xp.amul(valid, xp.log(xp.sum(xp.exp(z), (1,)))), picked))
+    log_sum = keep(xp, xp.log(xp.sum(xp.exp(z), (1,))), shape, (1,))
+    return _mean(xp, xp.sum(xp.where(hot, xp.sub(log_sum, z), xp.full(shape, 0)), (1,)))
 
 
 def _cross_entropy_parts(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -> tuple[A, A, A]:
-    """(valid, 1 / S, D) with softmax - one_hot = D / S row by row.
+    """(valid, valid / S, D) with softmax - one_hot = D / S row by row.
 
     At the label, softmax - 1 is minus the sum of the other entries: nothing cancels when it is nearly sure.
     """
@@ -260,7 +275,7 @@ def _cross_entropy_parts(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -
     e = shifted_exp(xp, x)
     others = xp.sum(xp.where(hot, xp.full(shape, 0), e), (1,))
     d = xp.where(hot, keep(xp, xp.neg(others), shape, (1,)), e)
-    return valid, xp.reciprocal(xp.sum(e, (1,))), d
+    return valid, xp.div(valid, xp.sum(e, (1,))), d
 
 
 def _cross_entropy_jvp(
@@ -268,16 +283,15 @@ def _cross_entropy_jvp(
 ) -> A | None:
     (dx,) = tangents
     assert dx is not None
-    valid, inverse, d = _cross_entropy_parts(xp, c, *primals)
-    rows = xp.amul(xp.sum(xp.amul(_rows(xp, c, dx), d), (1,)), inverse)
-    return _mean(xp, xp.amul(valid, rows))
+    _, inverse, d = _cross_entropy_parts(xp, c, *primals)
+    return _mean(xp, xp.amul(xp.sum(xp.amul(_rows(xp, c, dx), d), (1,)), inverse))
 
 
 def _cross_entropy_vjp(
     xp: Vocabulary[A], c: Call, saved: Sequence[Any], ct: A, wanted: Sequence[bool]
 ) -> tuple[A | None, ...]:
     valid, inverse, d = _cross_entropy_parts(xp, c, *saved)
-    g = xp.amul(xp.mul(_spread(xp, ct, xp.shape(valid)), valid), inverse)
+    g = xp.amul(_spread(xp, ct, xp.shape(valid)), inverse)
     return (_unrows(xp, c, xp.amul(keep(xp, g, xp.shape(d), (1,)), d)),)
 
 
@@ -293,7 +307,8 @@ def _label_samples(operand: str) -> Callable[[], Iterable[Sample]]:
 
 
 _LABELS = (
-    "a label out of range contributes 0 and no gradient, the divisor stays the number of rows; no rows: nan"
+    "labels must be in range when recorded; one set out of range later contributes 0 and no gradient, "
+    "and the divisor stays the number of rows; no rows: nan"
 )
 
 cross_entropy = Op(
@@ -302,6 +317,7 @@ cross_entropy = Op(
     operands=("logits",),
     nats=("labels",),
     shape_rule=_label_shape,
+    record_check=_check_labels,
     forward=_cross_entropy,
     jvp=_cross_entropy_jvp,
     vjp=_cross_entropy_vjp,
@@ -338,6 +354,7 @@ nll_loss = Op(
     operands=("log_probs",),
     nats=("labels",),
     shape_rule=_label_shape,
+    record_check=_check_labels,
     forward=_nll,
     jvp=lambda xp, c, primals, out, tangents: _nll(xp, c, tangents[0], primals[1]),
     vjp=_nll_vjp,

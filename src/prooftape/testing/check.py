@@ -16,7 +16,7 @@ from prooftape.scalars import Scalar
 from prooftape.session import Session
 from prooftape.testing.dual import Dual, DualArrays
 from prooftape.testing.opaque import opaque_rationals
-from prooftape.testing.values import draw, draw_reals
+from prooftape.testing.values import draw, draw_reals, record
 from prooftape.transforms.derivative_graphs import grad_refs, jvp_refs
 from prooftape.types import REAL
 
@@ -44,9 +44,8 @@ class _SampleCheck:
         for operand in sample.operands:
             value = draw(rng, operand)
             self.leaves.append(s.const(value) if operand.kind == "mask" else s.add_leaf(value))
-        nats = [s.input_nat_vec(v) if len(v) != 1 else s.input_nat(v[0]) for v in sample.nats]
         given = {a.name: a.default for a in op.attrs} | sample.attrs
-        self.out = s._apply(op, self.leaves, tuple(given.values()), nats)
+        self.out = record(s, op, self.leaves, tuple(given.values()), sample.nats)
         self.call = s.graph.nodes[-1].call
         self.indices = [np.array(v, dtype=np.int64) for v in sample.nats]
         self.values = [s._leaf_values[x.id] for x in self.leaves]
@@ -124,9 +123,8 @@ class _SampleCheck:
         moving = [leaves[i] for i in self.reals]
         seed = s.add_leaf(self._user(ct))
         moves = [s.add_leaf(self._user(tangents[i])) for i in self.reals]  # type: ignore[arg-type]
-        nats = [s.input_nat_vec(v) if len(v) != 1 else s.input_nat(v[0]) for v in self.sample.nats]
         given = {a.name: a.default for a in self.op.attrs} | self.sample.attrs
-        out = s._apply(self.op, leaves, tuple(given.values()), nats)
+        out = record(s, self.op, leaves, tuple(given.values()), self.sample.nats)
         (forward,) = jvp_refs([out], moving, moves)
         backward = grad_refs([out], [seed], moving)
         if forward is not None:

@@ -16,7 +16,7 @@ from prooftape.op import Op, Operand
 from prooftape.ops import table
 from prooftape.scalars import Scalar
 from prooftape.session import Session
-from prooftape.testing.values import draw
+from prooftape.testing.values import draw, record
 from prooftape.types import REAL, Shape
 
 LEAF_SHAPES: tuple[Shape, ...] = ((), (1,), (3,), (2, 3), (4,), (0,), (1, 2), (2, 1, 3), (2, 0))
@@ -38,11 +38,14 @@ def random_session(
         operands = [fit(s, rng, rng.choice(pool), operand) for operand in sample.operands]
         if len(operands) == 2 and sample.operands[0] == sample.operands[1] and rng.random() < 0.3:
             operands[1] = operands[0]  # a repeated operand
+        given = {a.name: a.default for a in op.attrs} | sample.attrs
+        if op.record_check is not None:
+            pool.append(record(s, op, operands, tuple(given.values()), sample.nats))
+            continue
         refs = [
             rng.choice(singles) if len(v) == 1 else nats[len(v) - 1] if len(v) <= 4 else s.input_nat_vec(v)
             for v in sample.nats
         ]
-        given = {a.name: a.default for a in op.attrs} | sample.attrs
         out = s._apply(op, operands, tuple(given.values()), refs)
         if out.dtype == REAL:
             pool.append(out)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.op import Operand
+from prooftape.handle_methods import TensorRef
+from prooftape.handles import NatRef
+from prooftape.op import Op, Operand
+from prooftape.session import Session
 from prooftape.types import Shape
 
 
@@ -35,6 +39,20 @@ def filled(values: list[Fraction], shape: Shape) -> Arr:
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out.reshape(shape)
+
+
+def record(
+    s: Session, op: Op, operands: Sequence[TensorRef], attrs: Sequence[object], nats: Sequence[Sequence[int]]
+) -> TensorRef:
+    """Record an op that reads these naturals. They are stored after recording: an op may refuse some before."""
+    refs = [s.input_nat(0) if len(v) == 1 else s.input_nat_vec([0] * len(v)) for v in nats]
+    out = s._apply(op, operands, tuple(attrs), refs)
+    for ref, values in zip(refs, nats, strict=True):
+        if isinstance(ref, NatRef):
+            s.set_nat(ref, values[0])
+        else:
+            s.set_nat_vec(ref, values)
+    return out
 
 
 def draw_reals(rng: random.Random, shape: Shape) -> Arr:
