@@ -73,7 +73,7 @@ class Typing:
 class Call:
     """One use of an op, fully typed: op, attributes, operand types, index lengths, result type. Immutable."""
 
-    __slots__ = ("attrs", "nat_sizes", "op", "out", "types", "_named", "shape", "shapes")
+    __slots__ = ("_named", "attrs", "nat_sizes", "op", "out", "saved", "shape", "shapes", "types")
 
     op: Op
     attrs: tuple[AttrValue, ...]
@@ -82,6 +82,8 @@ class Call:
     out: TensorType
     shapes: tuple[Shape, ...]
     shape: Shape
+    saved: tuple[int, ...]
+    """Positions its VJP reads: operands, or `len(types)` for the result."""
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class Call:
         put(self, "out", out)
         put(self, "shapes", tuple(t.shape for t in types))
         put(self, "shape", out.shape)
+        put(self, "saved", op.save_positions(len(types)))
         put(self, "_named", {a.name: v for a, v in zip(op.attrs, attrs, strict=True)})
 
     def __setattr__(self, name: str, value: object) -> None:

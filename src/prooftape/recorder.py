@@ -204,7 +204,7 @@ class Recorder:
         """Append a vector of naturals (labels, token ids)."""
         values = _naturals(v, "input_nat_vec")
         start = len(self._nats)
-        self._nats = np.concatenate([self._nats, values])
+        self._nats = np.concatenate([self._nats, values]) if start else values
         return NatVecRef(self._token, start, len(values))
 
     def get_nat(self, ref: NatRef) -> int:
@@ -487,7 +487,7 @@ def _naturals(values: object, what: str) -> NDArray[np.int64]:
     if a.dtype.kind not in "iu":
         bad = next((v for v in a.tolist() if isinstance(v, bool) or not isinstance(v, int)), a.tolist()[0])
         raise ValueTypeError(f"{what}: expected natural numbers, got {type(bad).__name__} {bad!r}; round and cast first")
-    low, high = int(a.min()), int(a.max())
+    low, high = int(np.minimum.reduce(a)), int(np.maximum.reduce(a))
     if low < 0 or high >= MAX_NAT:
         position = int(np.flatnonzero((a < 0) | (a >= MAX_NAT))[0])
         raise ValueTypeError(f"{what}: expected naturals 0 <= n < 2^62, got {a[position]} at position {position}")

@@ -263,7 +263,7 @@ class Session(Recorder, OpMethods):
         xp = self.scalar.xp
         with np.errstate(all="ignore"):
             updates = [
-                (p, xp.finish(xp.sub(p.stored, xp.scale(g, rate)))) for p, g in self.param_grads(grads) if g is not None
+                (p, xp.finish(xp.minus_scaled(p.stored, g, rate))) for p, g in self.param_grads(grads) if g is not None
             ]
         for param, new in updates:
             param.store(new)

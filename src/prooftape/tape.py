@@ -62,12 +62,16 @@ class Tape:
         return "\n".join([f"tape of {len(self.instrs)} instructions over {self.n_leaves} leaves", *self.lines()])
 
 
+_new_tuple = tuple.__new__  # what Instr(...) does, without its wrapper: one call per node and step
+
+
 def compile_node(node: Node, out: int) -> Instr:
     """The instruction of one node whose context id is `out`."""
     call, args, nats = node
     entries = (*args, out)
-    saves = tuple(entries[p] for p in call.op.save_positions(len(args)))
-    return Instr(call, out, args, saves, tuple(zip(nats, call.nat_sizes, strict=True)) if nats else ())
+    saves = tuple([entries[p] for p in call.saved])
+    slots = tuple(zip(nats, call.nat_sizes, strict=True)) if nats else ()
+    return _new_tuple(Instr, (call, out, args, saves, slots))
 
 
 def compile_tape(graph: Graph) -> Tape:

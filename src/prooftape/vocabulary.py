@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -249,6 +250,10 @@ class Vocabulary(ABC, Generic[A]):
         e = Fraction(c)
         return self.scale(self.pow(x, e - 1), e)
 
+    def minus_scaled(self, p: A, g: A, c: Number) -> A:
+        """p - g * c: the step of gradient descent."""
+        return self.sub(p, self.scale(g, c))
+
     def scaled_exp(self, x: A, c: Number) -> A:
         """c * exp(x)."""
         return self.scale(self.exp(x), c)
@@ -258,9 +263,14 @@ class Vocabulary(ABC, Generic[A]):
         return x
 
 
+@cache
+def _kept_axes(rank: int, axes: Shape) -> Shape:
+    return tuple(i for i in range(rank) if i not in axes)
+
+
 def keep(xp: Vocabulary[A], reduced: A, shape: Shape, axes: Shape) -> A:
     """Broadcast a value reduced over `axes` back to `shape` (what keepdims-and-broadcast would do)."""
-    return xp.broadcast(reduced, shape, tuple(i for i in range(len(shape)) if i not in axes))
+    return xp.broadcast(reduced, shape, _kept_axes(len(shape), axes))
 
 
 def shift(xp: Vocabulary[A], x: A, c: Number) -> A:

@@ -21,6 +21,11 @@ from prooftape.types import Shape
 from prooftape.vocabulary import Mask
 
 
+SMALL = 16384
+"""Largest constant array kept (entries)."""
+MAX_CONSTANTS = 256
+
+
 def has_nan(x: Arr) -> bool:
     """Whether any entry is nan. A dot with itself finds it in one BLAS pass: squares never cancel."""
     v = x.ravel()
@@ -34,12 +39,36 @@ class FloatArrays(StructuralArrays):
     def __init__(self, dtype: DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
         self._number: Callable[[Number], Any] = self.dtype.type
+        self._constants: dict[tuple[Shape, str], Arr] = {}
 
     def zeros(self, shape: Shape) -> Arr:
         return np.zeros(shape, self.dtype)
 
     def full(self, shape: Shape, value: Number) -> Arr:
-        return np.full(shape, float(value), self.dtype)
+        # rules ask for the same few constants at every step: keep the small ones
+        key = (shape, repr(value))
+        found = self._constants.get(key)
+        if found is None:
+            found = np.full(shape, float(value), self.dtype)
+            found.flags.writeable = False
+            if found.size <= SMALL:
+                if len(self._constants) >= MAX_CONSTANTS:
+                    self._constants.clear()
+                self._constants[key] = found
+        return found
+
+    def broadcast(self, x: Arr, shape: Shape, axes: Shape) -> Arr:
+        # a view with zero strides, built directly: np.broadcast_to costs ten times as much
+        if x.__class__ is not np.ndarray:
+            x = np.asarray(x)  # NumPy returns scalars for rank 0
+        if not x.flags.c_contiguous:
+            return super().broadcast(x, shape, axes)
+        strides = [0] * len(shape)
+        for i, axis in enumerate(axes):
+            if x.shape[i] == shape[axis]:
+                strides[axis] = x.strides[i]
+        out: Arr = np.ndarray(shape, x.dtype, x, 0, strides)
+        return out
 
     def array(self, value: object) -> Arr:
         assert isinstance(value, Literal)
@@ -110,20 +139,28 @@ class FloatArrays(StructuralArrays):
         result: Arr = np.equal(a, b)
         return result
 
+    # exp, expm1, log1p, sqrt and tanh are NumPy's in both precisions (measured: see kernels); the rest need care
     def exp(self, x: Arr) -> Arr:
-        return kernels.exp(x)
+        result: Arr = np.exp(x)
+        return result
 
     def expm1(self, x: Arr) -> Arr:
-        return kernels.expm1(x)
+        result: Arr = np.expm1(x)
+        return result
 
     def log(self, x: Arr) -> Arr:
-        return kernels.log(x)
+        if self.dtype == np.float64 or x.size > SMALL:
+            return kernels.log(x)
+        result: Arr = np.log(x.astype(np.float64)).astype(np.float32)  # what the kernel does, block by block
+        return result
 
     def log1p(self, x: Arr) -> Arr:
-        return kernels.log1p(x)
+        result: Arr = np.log1p(x)
+        return result
 
     def sqrt(self, x: Arr) -> Arr:
-        return kernels.sqrt(x)
+        result: Arr = np.sqrt(x)
+        return result
 
     def sin(self, x: Arr) -> Arr:
         return kernels.sin(x)
@@ -132,7 +169,8 @@ class FloatArrays(StructuralArrays):
         return kernels.cos(x)
 
     def tanh(self, x: Arr) -> Arr:
-        return kernels.tanh(x)
+        result: Arr = np.tanh(x)
+        return result
 
     def sigmoid(self, x: Arr) -> Arr:
         return kernels.sigmoid(x)
@@ -172,6 +210,12 @@ class FloatArrays(StructuralArrays):
 
     def scaled_exp(self, x: Arr, c: Number) -> Arr:
         return kernels.scaled_exp(x, float(c))
+
+    def minus_scaled(self, p: Arr, g: Arr, c: Number) -> Arr:
+        out: Arr = np.multiply(g, self._number(c))
+        if out.ndim == 0 or out.dtype != p.dtype:
+            return p - out
+        return np.subtract(p, out, out=out)  # `out` is ours: one allocation less on the largest arrays there are
 
     def matmul(self, a: Arr, b: Arr) -> Arr:
         return a @ b
