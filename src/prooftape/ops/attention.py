@@ -191,17 +191,20 @@ def _shape(t: Typing) -> Shape:
         raise RuleError("attribute num_heads is required", "pass num_heads=…", AttributeValueError)
     heads = t.int("num_heads")
     if len(x) not in (2, 3):
-        raise RuleError(f"x must have shape (tokens, width) or (batch, tokens, width), got {x}")
+        raise RuleError(
+            "x must have axes (tokens, width), or 3 with a batch in front",
+            "reshape it, keeping the width last",
+        )
     width = x[-1]
     if len(wq) != 2 or wq[0] != width:
-        raise RuleError(f"wq must have shape ({width}, heads * head width) for x of width {width}, got {wq}")
+        raise RuleError(f"wq must have shape ({width}, heads * head width)", "x's width meets the rows of wq")
     for name, w in (("wk", wk), ("wv", wv)):
         if w != wq:
-            raise RuleError(f"{name} must have the shape of wq, {wq}, got {w}")
+            raise RuleError(f"{name} must have the shape of wq, {wq}", "queries, keys and values share heads")
     if wo != (wq[1], width):
-        raise RuleError(f"wo must have shape {(wq[1], width)}, wq's transposed, got {wo}")
+        raise RuleError(f"wo must have shape {(wq[1], width)}", "it maps the heads back to x's width")
     if 0 in wq or x[-2] == 0:
-        raise RuleError("tokens, width and head width must be >= 1", "")
+        raise RuleError("tokens, width and head width must be >= 1", "only the batch may be empty")
     if heads < 1 or wq[1] % heads:
         raise RuleError(
             f"num_heads must divide wq's {wq[1]} columns, got {heads}",
@@ -210,8 +213,8 @@ def _shape(t: Typing) -> Shape:
         )
     if len(t.shapes) == 6 and t.shapes[5] != (x[-2], x[-2]):
         raise RuleError(
-            f"mask must have shape {(x[-2], x[-2])}, one row per query, got {t.shapes[5]}",
-            "one mask serves all heads and the whole batch; True keeps an entry",
+            f"mask must have shape {(x[-2], x[-2])}, a row per query",
+            "one mask, True = keep, serves all heads and the whole batch",
         )
     return x
 

@@ -22,13 +22,15 @@ from prooftape.vocabulary import A, Vocabulary
 def check_kernel(t: Typing, rank: int | None, axes: str) -> int:
     """Checks w (against `rank`, if given), returns its number of kernel axes. `axes` names its first two."""
     w = t.shapes[0]
-    if len(w) < 3 or (rank is not None and len(w) != rank + 2):
-        spatial = f"{rank} kernel axes" if rank is not None else "at least one kernel axis"
+    if len(w) < 3:
+        raise RuleError(f"w must have axes ({axes}, kernel…)", "without a kernel axis it is linear(w, b, x)")
+    if rank is not None and len(w) != rank + 2:
         raise RuleError(
-            f"w must have axes ({axes}) and {spatial}, got shape {w}", "use linear for no kernel axes"
+            f"w must have axes ({axes}) and {rank} kernel axes",
+            f"{t.op.name.removesuffix('2d')} takes any number of kernel axes",
         )
     if 0 in w:
-        raise RuleError(f"w has an empty axis: shape {w}", "channels and kernel sizes must be >= 1")
+        raise RuleError("w has an empty axis", "channels and kernel sizes must be >= 1")
     return len(w) - 2
 
 
@@ -37,8 +39,7 @@ def check_bias_and_image(t: Typing, rank: int, inputs: int, outputs: int) -> Non
     _, b, x = t.shapes
     if b != (outputs,):
         raise RuleError(
-            f"b must have shape ({outputs},), one entry per output channel of w, got {b}",
-            "pass zeros for no bias",
+            f"b must have shape ({outputs},), one entry per output channel of w", "pass zeros for no bias"
         )
     check_image("x", x, rank)
     if x[-rank - 1] != inputs:

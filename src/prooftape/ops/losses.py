@@ -44,10 +44,10 @@ def _equal_shapes(t: Typing) -> Shape:
     a, b = t.shapes
     if a != b:
         spread = broadcast_shape(a, b)
-        why = f"broadcasting would compare {spread}; " if spread is not None else ""
+        why = f"a loss does not broadcast (here to {spread})" if spread else "a loss does not broadcast"
         raise RuleError(
-            f"{t.op.operands[0]} and {t.op.operands[1]} must have equal shapes, got {a} and {b}",
-            f"{why}a loss does not broadcast: reshape one of them to the other's shape",
+            f"{t.op.operands[0]} and {t.op.operands[1]} must have equal shapes",
+            f"{why}: reshape one of them to the other's shape",
         )
     return ()
 
@@ -213,15 +213,15 @@ def _label_shape(t: Typing) -> Shape:
     name = t.op.operands[0]
     if len(shape) not in (1, 2):
         raise RuleError(
-            f"{name} must have shape (classes,) or (rows, classes), got {shape}",
+            f"{name} must have axes (rows, classes), or (classes,) for one row",
             "permute the class axis to the end and reshape the others into rows",
         )
     if shape[-1] == 0:
-        raise RuleError(f"{name} has no classes", "the last axis needs at least one entry")
+        raise RuleError(f"{name} has no classes", "its last axis needs at least one entry")
     rows = shape[0] if len(shape) == 2 else 1
     if t.nat_sizes[0] != rows:
         raise RuleError(
-            f"{name} of shape {shape} needs {rows} label{'s' * (rows != 1)}, got {t.nat_sizes[0]}",
+            f"the number of labels, {t.nat_sizes[0]}, must be the number of rows, {rows}",
             "pass one label per row, as input_nat_vec(labels)",
         )
     return ()

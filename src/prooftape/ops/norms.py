@@ -158,10 +158,12 @@ def _norm(
     def checked(t: Typing) -> Shape:
         shape = shape_rule(t)
         if 0 in t.shapes[0]:
-            raise RuleError("x has an empty axis", "statistics need at least one entry")
+            raise RuleError("x has an empty axis", "a mean needs at least one entry")
         eps = t.number("eps")
         if not 0 <= eps < float("inf"):
-            raise RuleError(f"eps must be a finite number >= 0, got {eps}", "", AttributeValueError)
+            raise RuleError(
+                f"eps must be a finite number >= 0, got {eps}", "1e-5 is usual", AttributeValueError
+            )
         return shape
 
     what = "variance" if centred else "mean square"
@@ -188,16 +190,19 @@ def _norm(
 
 
 def _check_affine(t: Typing, length: int, what: str) -> None:
+    neutral = {"gamma": "ones", "beta": "zeros"}
     for name, shape in zip(t.op.operands[1:], t.shapes[1:], strict=True):
         if shape != (length,):
-            raise RuleError(f"{name} must have shape ({length},), one entry per {what}, got {shape}")
+            raise RuleError(
+                f"{name} must have shape ({length},), {what}", f"pass {neutral[name]} for no {name}"
+            )
 
 
 def _last_axis_shape(t: Typing) -> Shape:
     x = t.shapes[0]
     if not x:
         raise RuleError("x must have at least one axis", "reshape a scalar to (1,)")
-    _check_affine(t, x[-1], "entry of x's last axis")
+    _check_affine(t, x[-1], "as long as x's last axis")
     return x
 
 
@@ -205,10 +210,10 @@ def _channel_first_shape(t: Typing) -> Shape:
     x = t.shapes[0]
     if len(x) not in (3, 4):
         raise RuleError(
-            f"x must have shape (channels, height, width) or (batch, channels, height, width), got {x}",
+            "x must have axes (channels, height, width), or 4 with a batch in front",
             "insert axes of length 1 with reshape",
         )
-    _check_affine(t, x[-3], "channel")
+    _check_affine(t, x[-3], "one entry per channel")
     return x
 
 
@@ -216,7 +221,7 @@ def _groups_shape(t: Typing) -> Shape:
     x, groups = t.shapes[0], t.int("num_groups")
     if len(x) < 2:
         raise RuleError(
-            f"x must have shape (batch, channels, spatial…), got {x}",
+            "x must have axes (batch, channels, spatial…)",
             "add a batch axis of length 1 with reshape",
         )
     if groups < 1 or x[1] % groups:
@@ -225,7 +230,7 @@ def _groups_shape(t: Typing) -> Shape:
             "1 group is the whole sample",
             AttributeValueError,
         )
-    _check_affine(t, x[1], "channel")
+    _check_affine(t, x[1], "one entry per channel")
     return x
 
 

@@ -176,7 +176,7 @@ def _shape_of(rank: int | None) -> Callable[[Typing], Shape]:
             if d < 1:
                 raise RuleError(
                     "x must have a channel axis and at least one spatial axis",
-                    "a single channel is (1, n): reshape x",
+                    "reshape a single channel to (1, n)",
                 )
         check_image("x", x, d)
         k = per_axis(t, "kernel", d, 1)
@@ -185,8 +185,8 @@ def _shape_of(rank: int | None) -> Callable[[Typing], Shape]:
         stride, padding = per_axis(t, "stride", d, 1), per_axis(t, "padding", d, 0)
         if any(2 * p > n for p, n in zip(padding, k, strict=True)):
             raise RuleError(
-                f"padding must be at most half the kernel, got padding {padding} for kernel {k}",
-                "pad(x, …) pads by any width",
+                f"padding must be at most half the kernel, got {padding} for kernel {k}",
+                "pad pads by any width, with any number",
                 AttributeValueError,
             )
         if "beta" in t.attrs:

@@ -17,6 +17,12 @@ from prooftape.op import Typing
 from prooftape.types import Shape
 from prooftape.vocabulary import A, Mask, Vocabulary
 
+_USUAL = {
+    "kernel": "a window has at least one cell",
+    "stride": "1 visits every position",
+    "padding": "to crop, use slice",
+}
+
 
 def per_axis(t: Typing, name: str, rank: int, least: int) -> Shape:
     """An attribute given once or per spatial axis: `rank` integers >= `least`, stored in `t.attrs` so."""
@@ -25,14 +31,14 @@ def per_axis(t: Typing, name: str, rank: int, least: int) -> Shape:
     values = (value,) * rank if isinstance(value, int) else value
     if len(values) != rank:
         raise RuleError(
-            f"{name} has {len(values)} entries for {rank} spatial axes",
-            f"pass one integer, or {rank}",
+            f"{name} has {len(values)} entries for {rank} spatial {'axis' if rank == 1 else 'axes'}",
+            "pass one integer for all axes, or one per axis",
             AttributeValueError,
         )
     for v in values:
         assert isinstance(v, int)
         if v < least:
-            raise RuleError(f"{name} must be >= {least}, got {value}", "", AttributeValueError)
+            raise RuleError(f"{name} must be >= {least}, got {value}", _USUAL[name], AttributeValueError)
     t.attrs[name] = values
     return values  # type: ignore[return-value]
 
@@ -43,7 +49,7 @@ def check_image(name: str, shape: Shape, rank: int) -> None:
         axes = "axis" if rank == 1 else "axes"
         raise RuleError(
             f"{name} must have {rank + 1} axes (channels, then {rank} spatial {axes}), or {rank + 2} with a "
-            f"batch in front, got shape {shape}",
+            "batch in front",
             "add a missing axis with reshape",
         )
     if 0 in shape[-rank:]:

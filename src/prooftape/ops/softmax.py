@@ -128,7 +128,7 @@ def _axis_shape(t: Typing) -> Shape:
     axis = normalize_axis(given, max(1, len(shape)))  # a scalar counts as a vector of one
     if axis is None:
         raise RuleError(
-            f"axis {given} is out of range for {len(shape)} axes",
+            f"axis {given} is out of range for {f'{len(shape)} axes' if shape else 'a scalar'}",
             f"it must be between {-max(1, len(shape))} and {max(1, len(shape)) - 1}",
             AttributeValueError,
         )
