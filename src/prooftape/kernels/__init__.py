@@ -9,20 +9,19 @@ softplus' = sigmoid, log1p' = 1/(1+x), reciprocal' = -(1/x)(1/x), elu' = scaled_
 """
 
 from prooftape.kernels.elementary import (
-    cos,
     exp,
     expm1,
     log,
     log1p,
     reciprocal,
     scaled_exp,
-    sin,
     sqrt,
     tanh,
 )
 from prooftape.kernels.logistic import sigmoid, sigmoid_prime, silu, silu_prime, softplus, tanh_prime
 from prooftape.kernels.normal import erf, erf_prime, gelu, gelu_prime, normal_cdf, normal_pdf
 from prooftape.kernels.power import power, power_prime
+from prooftape.kernels.trigonometric import cos, sin
 
 __all__ = [
     "cos",

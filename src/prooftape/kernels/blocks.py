@@ -2,7 +2,7 @@
 
 A kernel body maps a one-dimensional float64 array to a fresh float64 array and knows nothing else.
 binary64 arrays go through the body as they are; every narrower float (binary32, binary16, bfloat16) is
-widened exactly, computed in binary64 and rounded once, so its error stays below 0.51 ulp or so.
+widened exactly, computed in binary64 and rounded once, so that its error is hardly above half an ulp.
 The body never writes to its argument.
 """
 
@@ -29,25 +29,42 @@ def check_float(name: str, x: FloatArray) -> FloatArray:
     raise TypeError(f"{name}: expected float64, float32, float16 or bfloat16, got dtype {dtype}")
 
 
-def run_body(name: str, body: Body, single: Body, x: FloatArray) -> FloatArray:
-    """Apply `body` (binary64 input) or `single` (narrower input) entry by entry; same shape and dtype."""
-    array = check_float(name, x)
-    out = np.empty(array.shape, array.dtype)
-    source, target = array.reshape(-1), out.reshape(-1)
-    run = body if array.dtype == np.float64 else single
+def run_body(body: Body, x: FloatArray) -> FloatArray:
+    """Apply `body` entry by entry in binary64; same shape and dtype."""
+    out = np.empty(x.shape, x.dtype)
+    source, target = x.reshape(-1), out.reshape(-1)
     with np.errstate(all="ignore"):
-        for start in range(0, array.size, BLOCK):
+        for start in range(0, x.size, BLOCK):
             block = source[start : start + BLOCK]
-            target[start : start + BLOCK] = run(block.astype(np.float64, copy=False))
+            target[start : start + BLOCK] = body(block.astype(np.float64, copy=False))
     return out
 
 
-def elementwise(name: str, doc: str, body: Body, single: Body | None = None) -> Kernel:
-    """The kernel that runs `body`; `single`, if given, is a cheaper body to 2^-30 for narrower inputs."""
+def run_ufunc(ufunc: np.ufunc, x: FloatArray) -> FloatArray:
+    """One NumPy function in x's own precision."""
+    out = np.empty(x.shape, x.dtype)
+    with np.errstate(all="ignore"):
+        ufunc(x, out=out)
+    return out
+
+
+def elementwise(
+    name: str, doc: str, body: Body, single: Body | None = None, native_single: np.ufunc | None = None
+) -> Kernel:
+    """The kernel that runs `body`.
+
+    `single` is a cheaper body, right to 2^-30, for the narrower inputs; `native_single` is the NumPy function
+    that serves binary32 in binary32.
+    """
     narrow = body if single is None else single
 
     def kernel(x: FloatArray) -> FloatArray:
-        return run_body(name, body, narrow, x)
+        array = check_float(name, x)
+        if array.dtype == np.float64:
+            return run_body(body, array)
+        if native_single is not None and array.dtype == np.float32:
+            return run_ufunc(native_single, array)
+        return run_body(narrow, array)
 
     kernel.__name__ = kernel.__qualname__ = name
     kernel.__doc__ = doc
@@ -60,11 +77,8 @@ def from_ufunc(name: str, doc: str, ufunc: np.ufunc, *, native_single: bool) -> 
     def kernel(x: FloatArray) -> FloatArray:
         array = check_float(name, x)
         if array.dtype == np.float64 or (native_single and array.dtype == np.float32):
-            out = np.empty(array.shape, array.dtype)
-            with np.errstate(all="ignore"):
-                ufunc(array, out=out)
-            return out
-        return run_body(name, ufunc, ufunc, array)
+            return run_ufunc(ufunc, array)
+        return run_body(ufunc, array)
 
     kernel.__name__ = kernel.__qualname__ = name
     kernel.__doc__ = doc

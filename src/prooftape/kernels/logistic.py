@@ -36,19 +36,24 @@ def _sigmoid(x: F64) -> F64:
     return result
 
 
+def _one_plus_squared(e: F64) -> F64:
+    """(1 + e)^2 as 1 + e (2 + e): for small e one rounding instead of the three of squaring 1 + e."""
+    result = e + 2.0
+    result *= e
+    result += 1.0
+    return result
+
+
 def _sigmoid_prime(x: F64) -> F64:
     e = _exp_of_minus(np.abs(x))
-    denominator = e + 1.0
-    denominator *= denominator
-    e /= denominator
+    e /= _one_plus_squared(e)
     return e
 
 
 def _tanh_prime(x: F64) -> F64:
     a = np.abs(x)
     p = np.exp(-2.0 * a)
-    denominator = p + 1.0
-    denominator *= denominator
+    denominator = _one_plus_squared(p)
     p *= 4.0
     p /= denominator
     deep = a > -0.5 * SUBNORMAL_EXP
@@ -82,25 +87,31 @@ def _reflect(x: F64, g: F64) -> F64:
     return g
 
 
-def _silu_prime_from(x: F64, a: F64, numerator: F64) -> F64:
-    e = _exp_of_minus(a)
-    numerator *= e
-    e += 1.0
-    e *= e
-    numerator /= e
-    return _reflect(x, numerator)
-
-
 def _silu_prime(x: F64) -> F64:
-    a = np.minimum(np.abs(x), DEEP)
-    # numerator n(a) = 1 - a + exp(-a) = -d + exp(-root) expm1(-d), d = a - root: both terms have one sign.
+    a = np.minimum(np.abs(x), -SUBNORMAL_EXP)
+    # silu'(-a) = (1 - a + e^-a) / (e^a + 2 + e^-a); near 0 the errors of the two exponentials cancel below.
+    # The numerator is -d + exp(-root) expm1(-d), d = a - root: both terms have one sign. Rounding errors of
+    # the denominator and of d, and the low part of the root, are known and go into the smaller term.
+    grow = np.exp(a)
+    shrink = np.divide(1.0, grow)
+    shrink += 2.0
+    denominator = grow + shrink
+    error = denominator - shrink
+    np.subtract(grow, error, out=error)
+    error /= denominator
+
     d = a - SILU_ROOT[0]
-    d -= SILU_ROOT[1]
-    np.negative(d, out=d)
-    n = np.expm1(d)
+    lacking = a - d
+    lacking -= SILU_ROOT[0]
+    lacking -= SILU_ROOT[1] * (1.0 + SILU_ROOT_EXP)
+    n = np.expm1(np.negative(d))
     n *= SILU_ROOT_EXP
-    n += d
-    result = _silu_prime_from(x, a, n)
+    error *= n - d
+    lacking += error
+    n -= lacking
+    n -= d
+    n /= denominator
+    result = _reflect(x, n)
     deep = x < SUBNORMAL_EXP
     if deep.any():
         tail = np.maximum(x[deep], -DEEP)
@@ -111,10 +122,12 @@ def _silu_prime(x: F64) -> F64:
 def _silu_prime_single(x: F64) -> F64:
     # No binary32 number is close enough to the root to need the expansion: binary64 has 29 bits to spare.
     a = np.minimum(np.abs(x), DEEP)
-    n = _exp_of_minus(a)
-    n -= a
-    n += 1.0
-    return _silu_prime_from(x, a, n)
+    e = _exp_of_minus(a)
+    n = 1.0 - a
+    n += e
+    n *= e
+    n /= _one_plus_squared(e)
+    return _reflect(x, n)
 
 
 sigmoid: Kernel = elementwise("sigmoid", "1 / (1 + e**-x).", _sigmoid)

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from prooftape.kernels.blocks import FloatArray, run_body
+from prooftape.kernels.blocks import FloatArray, check_float, run_body
 
 F64 = npt.NDArray[np.float64]
 ExactNumber = Fraction | int | float
 
-_TINY = np.finfo(np.float64).tiny
+_TINY = float(np.finfo(np.float64).tiny)
+_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 
 
 class Exponent(NamedTuple):
@@ -30,68 +31,61 @@ class Exponent(NamedTuple):
     is_odd: bool
 
 
-def _nearest(value: Fraction) -> float:
-    """value rounded to binary64; beyond the range +-inf, and never 0 unless value is."""
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-    if rounded == 0.0 and value != 0:
-        return 5e-324 if value > 0 else -5e-324
-    return rounded
-
-
 def exact(c: ExactNumber, name: str) -> Fraction:
-    """c as a Fraction; ValueError for NaN and infinities."""
+    """c as a Fraction; ValueError unless it is finite and within the range of binary64."""
     try:
-        return Fraction(c)
+        value = Fraction(c)
+        float(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{name}: the exponent must be finite, got {c!r}") from None
+        raise ValueError(f"{name}: the exponent must be finite and below 2**1024, got {c!r}") from None
+    return value
 
 
 def split(c: Fraction) -> Exponent:
-    high = _nearest(c)
-    # An exponent beyond the double range sends every base but 0, 1, inf to its limit: no correction.
-    low = float(c - Fraction(high)) if np.isfinite(high) else 0.0
+    high = float(c)
+    if high == 0.0 and c != 0:
+        # The nearest double must not turn a limit (0**c, NaN below 0) into that of the exponent 0.
+        high = _SMALLEST if c > 0 else -_SMALLEST
     is_integer = c.denominator == 1
-    return Exponent(high, low, is_integer, is_integer and c.numerator % 2 == 1)
+    return Exponent(high, float(c - Fraction(high)), is_integer, is_integer and c.numerator % 2 == 1)
 
 
-def _magnitude(a: F64, e: Exponent, part: float = 1.0) -> F64:
-    """a**(part * exponent) for a >= 0, part 1 or 1/2, the low half of the exponent applied."""
-    y = np.power(a, part * e.high)
-    if e.low != 0.0:
-        correction = (part * e.low) * np.log(a)
-        # At a = 0 and inf the logarithm is infinite and the limit already reached.
-        y *= 1.0 + np.where(np.isfinite(correction), correction, 0.0)
-    return y
+def _scale(a: F64, e: Exponent, factor: Fraction) -> F64 | float:
+    """factor * a**low for a >= 0, rounded once: what a**high has to be multiplied by."""
+    high = float(factor)
+    if e.low == 0.0:
+        return high
+    correction = e.low * np.log(a)
+    # At a = 0 and inf the logarithm is infinite and the limit already reached.
+    correction[~np.isfinite(correction)] = 0.0
+    correction *= high
+    correction += float(factor - Fraction(high))
+    correction += high
+    return correction
 
 
-def _restore_sign(y: F64, x: F64, e: Exponent) -> F64:
-    """|x|**c to x**c."""
-    if e.is_odd:
-        return np.copysign(y, x)
-    if not e.is_integer:
-        y[(x < 0.0) & np.isfinite(x)] = np.nan
-    return y
-
-
-def _needs_care(y: F64, a: F64) -> npt.NDArray[np.bool_]:
-    """Entries whose power left the normal range although the base is neither 0 nor infinite."""
+def _leaves_the_normal_range(y: F64, a: F64) -> npt.NDArray[np.bool_]:
+    """Entries whose power overflows or is subnormal although the base is neither 0 nor infinite."""
     return ((y < _TINY) | np.isinf(y)) & (a > 0.0) & np.isfinite(a)
 
 
-def _power(x: F64, e: Exponent) -> F64:
-    if e.low == 0.0 and np.isfinite(e.high) and e.is_integer == e.high.is_integer():
-        return np.power(x, e.high)
-    a = np.abs(x)
-    y = _magnitude(a, e)
-    care = _needs_care(y, a)
-    if e.low != 0.0 and care.any():
-        # a**high may overflow where a**c is still finite.
-        half = _magnitude(a[care], e, 0.5)
-        y[care] = half * half
-    return _restore_sign(y, x, e)
+def _scaled_power(x: F64, e: Exponent, factor: Fraction) -> F64:
+    """factor * x**exponent, the product formed before the power is rounded to a subnormal or to inf."""
+    a = np.abs(x)  # NumPy's vectorised power takes a slow path for every negative base
+    y = np.power(a, e.high)
+    if factor != 1 or e.low != 0.0:
+        extreme = _leaves_the_normal_range(y, a)
+        y *= _scale(a, e, factor)
+        if extreme.any():
+            # The half power stays in range as long as the product does.
+            base = a[extreme]
+            half = np.power(base, 0.5 * e.high)
+            y[extreme] = half * _scale(base, e, factor) * half
+    if e.is_odd:
+        y *= np.copysign(1.0, x)
+    elif not e.is_integer:
+        y[(x < 0.0) & np.isfinite(x)] = np.nan
+    return y
 
 
 def power(x: FloatArray, c: ExactNumber) -> FloatArray:
@@ -102,13 +96,13 @@ def power(x: FloatArray, c: ExactNumber) -> FloatArray:
         def square(block: F64) -> F64:
             return block * block
 
-        return run_body("power", square, square, x)
+        return run_body(square, check_float("power", x))
     e = split(value)
 
     def body(block: F64) -> F64:
-        return _power(block, e)
+        return _scaled_power(block, e, Fraction(1))
 
-    return run_body("power", body, body, x)
+    return run_body(body, check_float("power", x))
 
 
 def power_prime(x: FloatArray, c: ExactNumber) -> FloatArray:
@@ -117,18 +111,15 @@ def power_prime(x: FloatArray, c: ExactNumber) -> FloatArray:
     Where x**(c-1) overflows or is subnormal, c is multiplied in before anything is rounded away.
     """
     value = exact(c, "power_prime")
-    factor, e = _nearest(value), split(value - 1)
+    if value != 0 and abs(value) < Fraction(_TINY):
+        raise ValueError(f"power_prime: a nonzero exponent below 2**-1022 is not supported, got {c!r}")
+    e = split(value - 1)
 
     def body(block: F64) -> F64:
         if value == 0:
             return np.zeros_like(block)
-        y = _power(block, e)
-        a = np.abs(block)
-        care = _needs_care(np.abs(y), a)
-        y *= factor
-        if care.any():
-            half = _magnitude(a[care], e, 0.5)
-            y[care] = _restore_sign(half * factor * half, block[care], e)
-        return y
+        if value == 2:
+            return block + block
+        return _scaled_power(block, e, value)
 
-    return run_body("power_prime", body, body, x)
+    return run_body(body, check_float("power_prime", x))
