@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation from the op records.
 
-    python scripts/make_docs.py          rewrites README.md, docs/ops.md, docs/conventions.md
-    python scripts/make_docs.py --check  exits 1 when one is out of date
+python scripts/make_docs.py          rewrites README.md, docs/ops.md, docs/conventions.md
+python scripts/make_docs.py --check  exits 1 when one is out of date
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def main() -> int:
     ]  # fmt: skip
     if "--check" in sys.argv[1:]:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} is out of date: run python scripts/make_docs.py", file=sys.stderr)
+            print(
+                f"{path.relative_to(ROOT)} is out of date: run python scripts/make_docs.py", file=sys.stderr
+            )
         return 1 if stale else 0
     for path in stale:
         write_atomically(path, documents()[path].encode())

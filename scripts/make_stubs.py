@@ -1,7 +1,7 @@
 """Write src/prooftape/op_methods.pyi: the signatures of all op methods, for type checkers and editors.
 
-    python scripts/make_stubs.py          writes the stub
-    python scripts/make_stubs.py --check  exits 1 when the committed stub is out of date
+python scripts/make_stubs.py          writes the stub
+python scripts/make_stubs.py --check  exits 1 when the committed stub is out of date
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def same_shape(t: Typing) -> Shape:
     return first
 
 
-def elementwise_samples(arity: int, kind: str = "real", attrs: dict[str, object] | None = None) -> Callable[[], Iterable[Sample]]:
+def elementwise_samples(
+    arity: int, kind: str = "real", attrs: dict[str, object] | None = None
+) -> Callable[[], Iterable[Sample]]:
     """Scalars, vectors, matrices, a size-0 and a size-1 dimension."""
     shapes: tuple[Shape, ...] = ((), (3,), (2, 3), (0,), (1, 2), (2, 0, 3))
     return lambda: [Sample((Operand(s, kind),) * arity, dict(attrs or {})) for s in shapes]
@@ -82,7 +84,9 @@ def elementwise(
     saved_names = operands if saves is None else saves
     positions = tuple(len(operands) if n == "out" else operands.index(n) for n in saved_names)
 
-    def jvp(xp: Vocabulary[A], call: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]) -> A | None:
+    def jvp(
+        xp: Vocabulary[A], call: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]
+    ) -> A | None:
         values = (*primals, out)
         saved = [values[p] for p in positions]
         return add_present(
@@ -93,7 +97,9 @@ def elementwise(
             ),
         )
 
-    def vjp(xp: Vocabulary[A], call: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]) -> tuple[A | None, ...]:
+    def vjp(
+        xp: Vocabulary[A], call: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]
+    ) -> tuple[A | None, ...]:
         return tuple(
             _times(xp, call, ct, partial, saved) if w and partial is not None else None
             for w, partial in zip(wanted, partials, strict=True)
@@ -149,15 +155,24 @@ def linear(
     map(xp, call, tangent, *indices) and transpose(xp, call, ct, *indices); nothing is saved but indices.
     """
 
-    def jvp(xp: Vocabulary[A], call: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]) -> A | None:
+    def jvp(
+        xp: Vocabulary[A], call: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]
+    ) -> A | None:
         indices = primals[len(tangents) :]
         return add_present(
-            xp, (None if t is None else m(xp, call, t, *indices) for t, (m, _) in zip(tangents, maps, strict=True))
+            xp,
+            (
+                None if t is None else m(xp, call, t, *indices)
+                for t, (m, _) in zip(tangents, maps, strict=True)
+            ),
         )
 
-    def vjp(xp: Vocabulary[A], call: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]) -> tuple[A | None, ...]:
+    def vjp(
+        xp: Vocabulary[A], call: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]
+    ) -> tuple[A | None, ...]:
         return tuple(
-            transpose(xp, call, ct, *saved) if w else None for w, (_, transpose) in zip(wanted, maps, strict=True)
+            transpose(xp, call, ct, *saved) if w else None
+            for w, (_, transpose) in zip(wanted, maps, strict=True)
         )
 
     return Op(

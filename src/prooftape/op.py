@@ -308,7 +308,9 @@ class Op:
             takes = str(most) if least == most else f"{least} to {most}"
             raise RuleError(f"takes {takes} operands, got {len(types)}", "", OperandError)
         if len(nat_sizes) != len(self.nats):
-            raise RuleError(f"takes {len(self.nats)} index references, got {len(nat_sizes)}", "", OperandError)
+            raise RuleError(
+                f"takes {len(self.nats)} index references, got {len(nat_sizes)}", "", OperandError
+            )
         for i, t in enumerate(types):
             name = self.operands[0 if self.variadic else i]
             want = self.operand_dtypes[0 if self.variadic else i] if self.operand_dtypes else REAL

@@ -59,7 +59,9 @@ class Tape:
             yield " ".join(p for p in parts if p)
 
     def __str__(self) -> str:
-        return "\n".join([f"tape of {len(self.instrs)} instructions over {self.n_leaves} leaves", *self.lines()])
+        return "\n".join(
+            [f"tape of {len(self.instrs)} instructions over {self.n_leaves} leaves", *self.lines()]
+        )
 
 
 _new_tuple = tuple.__new__  # what Instr(...) does, without its wrapper: one call per node and step
@@ -80,9 +82,7 @@ def compile_tape(graph: Graph) -> Tape:
     return Tape(n, Prefix([compile_node(node, n + k) for k, node in enumerate(graph.nodes)]))
 
 
-def forward_from(
-    xp: Vocabulary[A], instrs: Sequence[Instr], values: list[A], read: ReadNats
-) -> None:
+def forward_from(xp: Vocabulary[A], instrs: Sequence[Instr], values: list[A], read: ReadNats) -> None:
     """Run instructions in order, appending one value each; `values` already holds every earlier slot."""
     finish = None if type(xp).finish is Vocabulary.finish else xp.finish
     for call, out, args, _, nats in instrs:

@@ -71,7 +71,9 @@ def compare(s: Session, out: int, rng: random.Random, same: object) -> None:
         seeds = seeds_for(rng, s, out, graph)
         expected = backprop_all_ctx(xp, graph, meaning, read, seeds)
         got = backward_dense_from(xp, tape, running, seeds, read)
-        assert all(same(a, b) for a, b in zip(expected, got, strict=True)), "backprop and tape gradients differ"
+        assert all(same(a, b) for a, b in zip(expected, got, strict=True)), (
+            "backprop and tape gradients differ"
+        )
         needed = s._needed_ids(len(graph))
         pruned = backward_dense_from(xp, tape, running, seeds, read, needed)
         kept = [same(a, b) for a, b, n in zip(expected, pruned, needed, strict=True) if n]

@@ -23,7 +23,9 @@ def zeros(s: pt.Session, x: pt.TensorRef) -> pt.TensorRef:
 
 
 def test_pytorch_52248_where_with_a_log_not_taken() -> None:
-    g = grad_of(lambda s, x: s.where(s.greater(x, zeros(s, x)), s.log(x), zeros(s, x)), np.array([-1.0, 0.0, 2.0]))
+    g = grad_of(
+        lambda s, x: s.where(s.greater(x, zeros(s, x)), s.log(x), zeros(s, x)), np.array([-1.0, 0.0, 2.0])
+    )
     assert g.tolist() == [0.0, 0.0, 0.5]
 
 

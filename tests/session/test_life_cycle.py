@@ -73,7 +73,12 @@ def test_leaves_come_before_nodes() -> None:
     x = s.add_leaf([1.0])
     s.ensure_no_nodes()
     s.relu(x)
-    for call in (s.ensure_no_nodes, lambda: s.add_leaf([1.0]), lambda: s.input([1.0]), lambda: s.use(s.param([1.0]))):
+    for call in (
+        s.ensure_no_nodes,
+        lambda: s.add_leaf([1.0]),
+        lambda: s.input([1.0]),
+        lambda: s.use(s.param([1.0])),
+    ):
         with pytest.raises(LeafAfterNodeError, match="reset_tape"):
             call()
 

@@ -215,7 +215,9 @@ class FloatArrays(StructuralArrays):
         out: Arr = np.multiply(g, self._number(c))
         if out.ndim == 0 or out.dtype != p.dtype:
             return p - out
-        return np.subtract(p, out, out=out)  # `out` is ours: one allocation less on the largest arrays there are
+        return np.subtract(
+            p, out, out=out
+        )  # `out` is ours: one allocation less on the largest arrays there are
 
     def matmul(self, a: Arr, b: Arr) -> Arr:
         return a @ b

@@ -11,7 +11,12 @@ from prooftape.op import Op
 
 def _comparison(name: str, symbol: str, forward: Callable[..., Any]) -> Op:
     return constant(
-        name, ("a", "b"), forward, family="comparison", shape_rule=same_shape, samples=elementwise_samples(2),
+        name,
+        ("a", "b"),
+        forward,
+        family="comparison",
+        shape_rule=same_shape,
+        samples=elementwise_samples(2),
         doc=f"Mask a {symbol} b, entry by entry; false where either is nan.",
         shapes_doc="a, b: equal shapes -> a mask of that shape",
     )

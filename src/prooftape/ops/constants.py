@@ -21,23 +21,46 @@ def _literal_shape(t: Typing) -> Shape:
 
 
 const = constant(
-    "const", (), lambda xp, c: xp.array(c.literal("value")), family="constant", shape_rule=_literal_shape,
-    samples=lambda: [Sample((), {"value": np.arange(6.0).reshape(2, 3)}), Sample((), {"value": np.array(0.5)})],
-    attrs=(Attr("value", "literal", doc="the array"),), out_dtype=REAL, public=False,
-    doc="A literal array of numbers.", shapes_doc="() -> the literal's shape",
+    "const",
+    (),
+    lambda xp, c: xp.array(c.literal("value")),
+    family="constant",
+    shape_rule=_literal_shape,
+    samples=lambda: [
+        Sample((), {"value": np.arange(6.0).reshape(2, 3)}),
+        Sample((), {"value": np.array(0.5)}),
+    ],
+    attrs=(Attr("value", "literal", doc="the array"),),
+    out_dtype=REAL,
+    public=False,
+    doc="A literal array of numbers.",
+    shapes_doc="() -> the literal's shape",
 )
 
 const_mask = constant(
-    "const_mask", (), lambda xp, c: xp.mask(c.literal("value").array.astype(np.bool_)), family="constant",
-    shape_rule=_literal_shape, samples=lambda: [Sample((), {"value": np.array([True, False])})],
-    attrs=(Attr("value", "literal", doc="the boolean array"),), out_dtype=BOOL, public=False,
-    doc="A literal mask.", shapes_doc="() -> the literal's shape",
+    "const_mask",
+    (),
+    lambda xp, c: xp.mask(c.literal("value").array.astype(np.bool_)),
+    family="constant",
+    shape_rule=_literal_shape,
+    samples=lambda: [Sample((), {"value": np.array([True, False])})],
+    attrs=(Attr("value", "literal", doc="the boolean array"),),
+    out_dtype=BOOL,
+    public=False,
+    doc="A literal mask.",
+    shapes_doc="() -> the literal's shape",
 )
 
 full = constant(
-    "full", (), lambda xp, c: xp.full(c.shape, c.number("value")), family="constant",
+    "full",
+    (),
+    lambda xp, c: xp.full(c.shape, c.number("value")),
+    family="constant",
     shape_rule=lambda t: t.ints("shape"),
     samples=lambda: [Sample((), {"shape": (2, 3), "value": 2}), Sample((), {"shape": (), "value": -1})],
     attrs=(Attr("shape", "shape", doc="shape of the result"), Attr("value", "number", doc="literal number")),
-    out_dtype=REAL, public=False, doc="An array filled with one number.", shapes_doc="() -> shape",
+    out_dtype=REAL,
+    public=False,
+    doc="An array filled with one number.",
+    shapes_doc="() -> shape",
 )

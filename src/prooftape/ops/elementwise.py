@@ -35,68 +35,110 @@ def _scaled(xp: Vocabulary[A], c: Call, x: A) -> A:
 
 
 add = linear(
-    "add", ("a", "b"), lambda xp, c, a, b: xp.add(a, b), ((_identity, _identity),) * 2,
-    family="elementwise", shape_rule=same_shape, samples=elementwise_samples(2),
-    doc="Sum a + b, entry by entry.", shapes_doc="a, b: equal shapes -> that shape",
+    "add",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.add(a, b),
+    ((_identity, _identity),) * 2,
+    family="elementwise",
+    shape_rule=same_shape,
+    samples=elementwise_samples(2),
+    doc="Sum a + b, entry by entry.",
+    shapes_doc="a, b: equal shapes -> that shape",
 )
 
 sub = linear(
-    "sub", ("a", "b"), lambda xp, c, a, b: xp.sub(a, b), ((_identity, _identity), (_negative, _negative)),
-    family="elementwise", shape_rule=same_shape, samples=elementwise_samples(2),
-    doc="Difference a - b, entry by entry.", shapes_doc="a, b: equal shapes -> that shape",
+    "sub",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.sub(a, b),
+    ((_identity, _identity), (_negative, _negative)),
+    family="elementwise",
+    shape_rule=same_shape,
+    samples=elementwise_samples(2),
+    doc="Difference a - b, entry by entry.",
+    shapes_doc="a, b: equal shapes -> that shape",
 )
 
 neg = linear(
-    "neg", ("x",), lambda xp, c, x: xp.neg(x), ((_negative, _negative),),
-    family="elementwise", shape_rule=same_shape, samples=elementwise_samples(1),
-    doc="Negation -x.", shapes_doc="x: any shape -> same shape",
+    "neg",
+    ("x",),
+    lambda xp, c, x: xp.neg(x),
+    ((_negative, _negative),),
+    family="elementwise",
+    shape_rule=same_shape,
+    samples=elementwise_samples(1),
+    doc="Negation -x.",
+    shapes_doc="x: any shape -> same shape",
 )
 
 scale = linear(
-    "scale", ("x",), _scaled, ((_scaled, _scaled),),
-    family="elementwise", shape_rule=same_shape, samples=elementwise_samples(1, attrs={"c": Fraction(-3, 4)}),
+    "scale",
+    ("x",),
+    _scaled,
+    ((_scaled, _scaled),),
+    family="elementwise",
+    shape_rule=same_shape,
+    samples=elementwise_samples(1, attrs={"c": Fraction(-3, 4)}),
     attrs=(Attr("c", "number", doc="literal factor, never differentiated"),),
-    doc="x * c with a literal number c.", shapes_doc="x: any shape -> same shape",
+    doc="x * c with a literal number c.",
+    shapes_doc="x: any shape -> same shape",
 )
 
 mul = elementwise(
-    "mul", ("a", "b"), lambda xp, c, a, b: xp.mul(a, b),
+    "mul",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.mul(a, b),
     (lambda xp, c, a, b: b, lambda xp, c, a, b: a),
     doc="Product a * b, entry by entry.",
 )
 
 absorbing_mul = elementwise(
-    "absorbing_mul", ("g", "d"), lambda xp, c, g, d: xp.amul(g, d),
+    "absorbing_mul",
+    ("g", "d"),
+    lambda xp, c, g, d: xp.amul(g, d),
     (lambda xp, c, g, d: d, lambda xp, c, g, d: g),
     doc="Product g * d in which an exactly zero g absorbs a non-finite d (0 * inf = 0 * nan = 0).",
-    convention="zero g is absorbing", family="vocabulary", public=False,
+    convention="zero g is absorbing",
+    family="vocabulary",
+    public=False,
 )
 
 div = elementwise(
-    "div", ("a", "b"), lambda xp, c, a, b: xp.div(a, b),
+    "div",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.div(a, b),
     (
         lambda xp, c, a, b: xp.reciprocal(b),
-        lambda xp, c, a, b: xp.neg(xp.div(xp.div(a, b), b)),  # (a/b)/b: b*b would over- or underflow too early
+        lambda xp, c, a, b: xp.neg(
+            xp.div(xp.div(a, b), b)
+        ),  # (a/b)/b: b*b would over- or underflow too early
     ),
     samples=lambda: [
-        Sample((s.operands[0], Operand(s.operands[1].shape, "nonzero")))
-        for s in elementwise_samples(2)()
+        Sample((s.operands[0], Operand(s.operands[1].shape, "nonzero"))) for s in elementwise_samples(2)()
     ],
     domain=Domain("b != 0", lambda xp, c, a, b: xp.equal(b, _zero(xp, b))),
-    doc="Quotient a / b, entry by entry.", convention="a/0 is IEEE: inf, -inf or nan",
+    doc="Quotient a / b, entry by entry.",
+    convention="a/0 is IEEE: inf, -inf or nan",
 )
 
 reciprocal = elementwise(
-    "reciprocal", ("x",), lambda xp, c, x: xp.reciprocal(x),
+    "reciprocal",
+    ("x",),
+    lambda xp, c, x: xp.reciprocal(x),
     (lambda xp, c, x: xp.neg(xp.square(xp.reciprocal(x))),),
     samples=elementwise_samples(1, "nonzero"),
     domain=Domain("x != 0", lambda xp, c, x: xp.equal(x, _zero(xp, x))),
-    doc="1 / x.", convention="1/0 is IEEE: inf with the sign of the zero", accuracy="derivative within 4 ulp",
+    doc="1 / x.",
+    convention="1/0 is IEEE: inf with the sign of the zero",
+    accuracy="derivative within 4 ulp",
 )
 
 square = elementwise(
-    "square", ("x",), lambda xp, c, x: xp.square(x), (lambda xp, c, x: xp.scale(x, 2),),
-    doc="x * x.", accuracy="derivative exact",
+    "square",
+    ("x",),
+    lambda xp, c, x: xp.square(x),
+    (lambda xp, c, x: xp.scale(x, 2),),
+    doc="x * x.",
+    accuracy="derivative exact",
 )
 
 
@@ -123,7 +165,10 @@ def _pow_outside(xp: Vocabulary[A], c: Call, x: A) -> A:
 
 
 pow_const = elementwise(
-    "pow_const", ("x",), lambda xp, c, x: xp.pow(x, c.number("c")), (_pow_partial,),
+    "pow_const",
+    ("x",),
+    lambda xp, c, x: xp.pow(x, c.number("c")),
+    (_pow_partial,),
     attrs=(Attr("c", "number", doc="literal exponent, kept exact"),),
     samples=lambda: [
         *elementwise_samples(1, attrs={"c": 3})(),
@@ -140,39 +185,67 @@ pow_const = elementwise(
 )
 
 abs_ = elementwise(
-    "abs", ("x",), lambda xp, c, x: xp.abs(x), (lambda xp, c, x: xp.sign(x),),
-    doc="Absolute value.", convention="abs'(0) = 0",
+    "abs",
+    ("x",),
+    lambda xp, c, x: xp.abs(x),
+    (lambda xp, c, x: xp.sign(x),),
+    doc="Absolute value.",
+    convention="abs'(0) = 0",
 )
 
 sign = constant(
-    "sign", ("x",), lambda xp, c, x: xp.sign(x), family="vocabulary", shape_rule=same_shape,
-    samples=elementwise_samples(1), doc="Sign of x: -1, 0 or 1 (0 at 0 and at nan).",
-    shapes_doc="x: any shape -> same shape", out_dtype="real", public=False,
+    "sign",
+    ("x",),
+    lambda xp, c, x: xp.sign(x),
+    family="vocabulary",
+    shape_rule=same_shape,
+    samples=elementwise_samples(1),
+    doc="Sign of x: -1, 0 or 1 (0 at 0 and at nan).",
+    shapes_doc="x: any shape -> same shape",
+    out_dtype="real",
+    public=False,
 )
 
 detach = constant(
-    "detach", ("x",), lambda xp, c, x: xp.stop_gradient(x), family="elementwise", shape_rule=same_shape,
-    samples=elementwise_samples(1), doc="Identity with derivative zero, in both modes.",
-    shapes_doc="x: any shape -> same shape", out_dtype="real", convention="stop-gradient",
+    "detach",
+    ("x",),
+    lambda xp, c, x: xp.stop_gradient(x),
+    family="elementwise",
+    shape_rule=same_shape,
+    samples=elementwise_samples(1),
+    doc="Identity with derivative zero, in both modes.",
+    shapes_doc="x: any shape -> same shape",
+    out_dtype="real",
+    convention="stop-gradient",
 )
 
 relu = elementwise(
-    "relu", ("x",), lambda xp, c, x: xp.maximum(x, _zero(xp, x)),
+    "relu",
+    ("x",),
+    lambda xp, c, x: xp.maximum(x, _zero(xp, x)),
     (Gate(lambda xp, c, x: xp.greater(x, _zero(xp, x))),),
-    doc="max(x, 0).", convention="relu'(0) = 0",
+    doc="max(x, 0).",
+    convention="relu'(0) = 0",
 )
 
 leaky_relu = elementwise(
-    "leaky_relu", ("x",),
+    "leaky_relu",
+    ("x",),
     lambda xp, c, x: xp.where(xp.greater(x, _zero(xp, x)), x, xp.scale(x, c.number("slope"))),
-    (lambda xp, c, x: xp.where(xp.greater(x, _zero(xp, x)), _one(xp, x), xp.full(xp.shape(x), c.number("slope"))),),
+    (
+        lambda xp, c, x: xp.where(
+            xp.greater(x, _zero(xp, x)), _one(xp, x), xp.full(xp.shape(x), c.number("slope"))
+        ),
+    ),
     attrs=(Attr("slope", "number", 0.01, doc="literal slope for x <= 0"),),
     samples=elementwise_samples(1, attrs={"slope": Fraction(1, 8)}),
-    doc="x where x > 0, slope * x elsewhere.", convention="derivative at 0 is the slope",
+    doc="x where x > 0, slope * x elsewhere.",
+    convention="derivative at 0 is the slope",
 )
 
 elu = elementwise(
-    "elu", ("x",),
+    "elu",
+    ("x",),
     lambda xp, c, x: xp.where(xp.greater(x, _zero(xp, x)), x, xp.scale(xp.expm1(x), c.number("alpha"))),
     (
         lambda xp, c, x: xp.where(
@@ -181,8 +254,10 @@ elu = elementwise(
     ),
     attrs=(Attr("alpha", "number", 1.0, doc="literal scale of the negative branch"),),
     samples=elementwise_samples(1, attrs={"alpha": Fraction(3, 2)}),
-    doc="x where x > 0, alpha * (exp(x) - 1) elsewhere.", convention="derivative at 0 is alpha",
-    accuracy="derivative within 4 ulp", transcendental=True,
+    doc="x where x > 0, alpha * (exp(x) - 1) elsewhere.",
+    convention="derivative at 0 is alpha",
+    accuracy="derivative within 4 ulp",
+    transcendental=True,
 )
 
 
@@ -205,40 +280,51 @@ def _inside(xp: Vocabulary[A], c: Call, x: A) -> A:
 
 
 clamp = elementwise(
-    "clamp", ("x",), _clamp, (Gate(_inside),),
+    "clamp",
+    ("x",),
+    _clamp,
+    (Gate(_inside),),
     attrs=(Attr("lo", "number", doc="literal lower bound"), Attr("hi", "number", doc="literal upper bound")),
     samples=elementwise_samples(1, attrs={"lo": -1, "hi": 1}),
-    shape_rule=_clamp_shape, doc="min(max(x, lo), hi).", convention="derivative at a bound is 1, beyond it 0",
+    shape_rule=_clamp_shape,
+    doc="min(max(x, lo), hi).",
+    convention="derivative at a bound is 1, beyond it 0",
 )
 
 
 def _larger(xp: Vocabulary[A], a: A, b: A) -> A:
     """1 where a > b, 0 where a < b, one half at ties (and nan)."""
     one, zero = _one(xp, a), _zero(xp, a)
-    return xp.where(
-        xp.greater(a, b), one, xp.where(xp.greater(b, a), zero, xp.full(xp.shape(a), HALF))
-    )
+    return xp.where(xp.greater(a, b), one, xp.where(xp.greater(b, a), zero, xp.full(xp.shape(a), HALF)))
 
 
 maximum = elementwise(
-    "maximum", ("a", "b"), lambda xp, c, a, b: xp.maximum(a, b),
+    "maximum",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.maximum(a, b),
     (lambda xp, c, a, b: _larger(xp, a, b), lambda xp, c, a, b: _larger(xp, b, a)),
-    doc="Larger of a and b, entry by entry; nan if either is nan.", convention="tie: half to each",
+    doc="Larger of a and b, entry by entry; nan if either is nan.",
+    convention="tie: half to each",
 )
 
 minimum = elementwise(
-    "minimum", ("a", "b"), lambda xp, c, a, b: xp.minimum(a, b),
+    "minimum",
+    ("a", "b"),
+    lambda xp, c, a, b: xp.minimum(a, b),
     (lambda xp, c, a, b: _larger(xp, b, a), lambda xp, c, a, b: _larger(xp, a, b)),
-    doc="Smaller of a and b, entry by entry; nan if either is nan.", convention="tie: half to each",
+    doc="Smaller of a and b, entry by entry; nan if either is nan.",
+    convention="tie: half to each",
 )
 
 where = elementwise(
-    "where", ("mask", "a", "b"), lambda xp, c, mask, a, b: xp.where(mask, a, b),
+    "where",
+    ("mask", "a", "b"),
+    lambda xp, c, mask, a, b: xp.where(mask, a, b),
     (None, Gate(lambda xp, c, mask: mask), Gate(lambda xp, c, mask: mask, complement=True)),
-    saves=("mask",), operand_dtypes=("bool", "real", "real"),
+    saves=("mask",),
+    operand_dtypes=("bool", "real", "real"),
     samples=lambda: [
-        Sample((Operand(s.operands[0].shape, "mask"), *s.operands[1:]))
-        for s in elementwise_samples(3)()
+        Sample((Operand(s.operands[0].shape, "mask"), *s.operands[1:])) for s in elementwise_samples(3)()
     ],
     doc="a where the mask is true, b elsewhere. The mask is a comparison or a constant boolean array.",
     convention="the branch not taken gets an exact zero, which absorbs",

@@ -54,7 +54,9 @@ class _SampleCheck:
         self.count = 0
 
     def run(self, second_order: bool) -> int:
-        self._expect("shape", self.value.shape == self.call.shape, f"{self.value.shape} is not {self.call.shape}")
+        self._expect(
+            "shape", self.value.shape == self.call.shape, f"{self.value.shape} is not {self.call.shape}"
+        )
         if self.op.out_dtype != REAL:
             self._expect("mask", self.value.dtype == np.bool_, f"dtype {self.value.dtype}")
             return self.count
@@ -99,7 +101,8 @@ class _SampleCheck:
         for i in self.reals:
             alone = [t if j == i else None for j, t in enumerate(tangents)]
             zeros = [
-                t if j == i or t is None else self._dense(None, self.leaves[j].shape) for j, t in enumerate(tangents)
+                t if j == i or t is None else self._dense(None, self.leaves[j].shape)
+                for j, t in enumerate(tangents)
             ]
             self._same(f"JVP with only operand {i} present", self._jvp(alone), self._jvp(zeros))
 
@@ -138,7 +141,9 @@ class _SampleCheck:
 
     def _second_order(self, s: Session, ref: TensorRef) -> None:
         """Adjointness of a recorded derivative, as a function of every leaf."""
-        dxs = [self._user(self._random(x.type.shape)) if x.type.dtype == REAL else None for x in s.graph.leaves]
+        dxs = [
+            self._user(self._random(x.type.shape)) if x.type.dtype == REAL else None for x in s.graph.leaves
+        ]
         ct = self._user(self._random(ref.shape))
         tangent, grads = s.jvp_dense_all(ref, dxs), s.backward_dense_all(ref, ct)
         left = self._dot(s.scalar.to_array(tangent, ""), s.scalar.to_array(ct, ""))
@@ -166,7 +171,9 @@ class _SampleCheck:
         return total
 
     def _same(self, what: str, got: Arr, expected: Arr) -> None:
-        ok = got.shape == expected.shape and all(x == y for x, y in zip(got.ravel(), expected.ravel(), strict=True))
+        ok = got.shape == expected.shape and all(
+            x == y for x, y in zip(got.ravel(), expected.ravel(), strict=True)
+        )
         self._expect(what, ok, lambda: f"\n  got      {got.tolist()}\n  expected {expected.tolist()}")
 
     def _expect(self, what: str, ok: bool, detail: object | Callable[[], str]) -> None:

@@ -31,7 +31,9 @@ Fn = Callable[..., Any]
 class _Call:
     """One application of `fn`: its session, the handles of the differentiated arguments, its outputs."""
 
-    def __init__(self, name: str, fn: Fn, args: Sequence[Tree], wrt: Sequence[int], scalar: str | Scalar | None) -> None:
+    def __init__(
+        self, name: str, fn: Fn, args: Sequence[Tree], wrt: Sequence[int], scalar: str | Scalar | None
+    ) -> None:
         self.name = name
         flat = [x for a in args for x in flatten(a)[0]]
         handles = [x for x in flat if isinstance(x, TensorRef)]
@@ -43,7 +45,9 @@ class _Call:
         for i in self.wrt:
             for x in flatten(self.trees[i])[0]:
                 if not isinstance(x, TensorRef):
-                    raise OperandError(f"{name}: argument {i} has an entry {x!r} that is not an array of numbers")
+                    raise OperandError(
+                        f"{name}: argument {i} has an entry {x!r} that is not an array of numbers"
+                    )
                 self.inputs.append(x)
         self.result = fn(*self.trees)
 
@@ -176,7 +180,9 @@ def grad(
     return run
 
 
-def jvp(fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None) -> tuple[Any, Any]:
+def jvp(
+    fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None
+) -> tuple[Any, Any]:
     """(fn(*primals), tangent of the result when the primals move by `tangents`): forward mode."""
     if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
         raise GradientError("jvp: primals and tangents must be sequences of the same structure")
@@ -189,7 +195,9 @@ def jvp(fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: st
     return call.read_tree(call.result), rebuild(found)
 
 
-def vjp(fn: Fn, *primals: Tree, scalar: str | Scalar | None = None) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+def vjp(
+    fn: Fn, *primals: Tree, scalar: str | Scalar | None = None
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """(fn(*primals), pullback): the pullback maps a cotangent of the result to a tuple of cotangents of the primals."""
     call = _Call("vjp", fn, primals, range(len(primals)), scalar)
     outputs = call.outputs(call.result)
@@ -203,7 +211,9 @@ def vjp(fn: Fn, *primals: Tree, scalar: str | Scalar | None = None) -> tuple[Any
     return call.read_tree(call.result), pullback
 
 
-def hvp(fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None) -> Any:
+def hvp(
+    fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None
+) -> Any:
     """Hessian-vector product of a scalar `fn`: the tangent of its gradient (forward over reverse).
 
     Nested like `primals`; for one primal, bare.
