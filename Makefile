@@ -20,7 +20,7 @@ help: ## this list
 
 demo: setup-demo ## train on handwritten digits, check the gradients, leave a picture in out/
 	mkdir -p out
-	cd out && MPLBACKEND=Agg ../.venv/bin/python -m prooftape.cli demo
+	MPLBACKEND=Agg $(PY) -m prooftape demo --out out
 
 test: setup format-check lint types ## everything: formatting, lint, types and all tests that can run here
 	@left_out=$$($(PY) scripts/left_out.py) && echo "pytest -m '$$left_out'" && \

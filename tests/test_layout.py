@@ -27,7 +27,7 @@ IMPORT_SECONDS = 0.3
 # Low to high; a module may import from its own row and from earlier rows, never from a later one.
 # "prooftape" is the package itself, its public names: what stands after it, `import prooftape` does not load.
 LAYERS = [
-    "errors types numbers literal attributes files",
+    "errors types numbers naturals literal attributes files",
     "kernels vocabulary arrays scalars",
     "op declare",
     "ops",
@@ -36,7 +36,7 @@ LAYERS = [
     "state handles handle_methods op_methods indexing param grads recorder session",
     "transforms training",
     "prooftape",
-    "testing interop viz cli",
+    "testing interop viz cli __main__",
 ]
 # Third-party libraries other than NumPy, and the parts of the package that may import them on loading.
 # Everyone else imports them inside the function that needs them, so that the extra stays an extra.
