@@ -1,8 +1,8 @@
-"""Softmax, losses, norms, convolutions, pools and attention against PyTorch in float64: value, VJP and JVP, one
-sample and batches.
+"""Softmax, losses, norms, convolutions, pools and attention against PyTorch in float64: value, VJP, JVP.
 
-Tolerance: both sides evaluate sums of fewer than 200 terms of order 1 in float64, so they differ by less than about
-200 * 2^-52 < 1e-13 times the size of the terms; a wrong rule is off by a visible fraction.
+One sample and batches. Tolerance: both sides evaluate sums of fewer than 200 terms of order 1 in float64, so
+they differ by less than about 200 * 2^-52 < 1e-13 times the size of the terms; a wrong rule is off by a
+visible fraction.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ def _cross_entropy_parts(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -
     e = shifted_exp(xp, x)
     others = xp.sum(xp.where(hot, xp.full(shape, 0), e), (1,))
     d = xp.where(hot, keep(xp, xp.neg(others), shape, (1,)), e)
-    return valid, xp.div(valid, xp.sum(e, (1,))), d
+    return valid, xp.amul(valid, xp.reciprocal(xp.sum(e, (1,)))), d
 
 
 def _cross_entropy_jvp(
@@ -283,8 +283,9 @@ def _cross_entropy_jvp(
 ) -> A | None:
     (dx,) = tangents
     assert dx is not None
-    _, inverse, d = _cross_entropy_parts(xp, c, *primals)
-    return _mean(xp, xp.amul(xp.sum(xp.amul(_rows(xp, c, dx), d), (1,)), inverse))
+    valid, inverse, d = _cross_entropy_parts(xp, c, *primals)
+    rows = xp.amul(xp.sum(xp.amul(_rows(xp, c, dx), d), (1,)), inverse)
+    return _mean(xp, xp.amul(valid, rows))  # a row without a label may hold anything, nan included
 
 
 def _cross_entropy_vjp(
@@ -295,8 +296,8 @@ def _cross_entropy_vjp(
     return (_unrows(xp, c, xp.amul(keep(xp, g, xp.shape(d), (1,)), d)),)
 
 
-def _label_samples(operand: str) -> Callable[[], Iterable[Sample]]:
-    return lambda: [
+def _label_samples() -> Iterable[Sample]:
+    return [
         Sample((Operand((3, 4)),), nats=((0, 3, 1),)),
         Sample((Operand((2, 3)),), nats=((1, 1),)),
         Sample((Operand((3, 2)),), nats=((0, 2, 1),)),  # label 2 of 2 classes: out of range
@@ -322,7 +323,7 @@ cross_entropy = Op(
     jvp=_cross_entropy_jvp,
     vjp=_cross_entropy_vjp,
     saves=("logits",),
-    samples=_label_samples("logits"),
+    samples=_label_samples,
     doc="Mean over rows of -log_softmax(logits)[label], max-shifted.",
     shapes_doc="logits: (rows, classes) or (classes,); labels: one per row -> ()",
     convention=_LABELS,
@@ -359,7 +360,7 @@ nll_loss = Op(
     jvp=lambda xp, c, primals, out, tangents: _nll(xp, c, tangents[0], primals[1]),
     vjp=_nll_vjp,
     saves=(),
-    samples=_label_samples("log_probs"),
+    samples=_label_samples,
     doc="Mean over rows of -log_probs[label]: negative log-likelihood (of log_softmax values).",
     shapes_doc="log_probs: (rows, classes) or (classes,); labels: one per row -> ()",
     convention=_LABELS,
