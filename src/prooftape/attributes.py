@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from prooftape.errors import found
 from prooftape.literal import Literal
 from prooftape.numbers import Number, as_number, format_number
 
@@ -32,18 +33,18 @@ REQUIRED: Final = _Required()
 def _int(value: object) -> int:
     if isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)):
         return int(value)
-    raise TypeError(f"expected an integer, got {type(value).__name__} {value!r}")
+    raise TypeError(f"expected an integer, got {found(value)}")
 
 
 def _bool(value: object) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    raise TypeError(f"expected True or False, got {type(value).__name__} {value!r}")
+    raise TypeError(f"expected True or False, got {found(value)}")
 
 
 def _sequence(value: object, what: str) -> Iterable[object]:
     if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-        raise TypeError(f"expected {what}, got {type(value).__name__} {value!r}")
+        raise TypeError(f"expected {what}, got {found(value)}")
     return value
 
 
@@ -103,7 +104,7 @@ _READERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Attr:
-    """Declaration of one attribute. `kind` names the reader; `optional` lets None through (then the op decides)."""
+    """Declaration of one attribute. `kind` names the reader; `optional` lets None through (the op decides)."""
 
     name: str
     kind: str

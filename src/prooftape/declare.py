@@ -24,7 +24,10 @@ from prooftape.vocabulary import A, Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A local derivative that is 1 where the mask is true and 0 elsewhere (or the other way round); never multiplies."""
+    """A local derivative that is 1 where the mask is true and 0 elsewhere (`complement`: the reverse).
+
+    It selects and never multiplies.
+    """
 
     mask: Callable[..., Any]
     complement: bool = False

@@ -43,7 +43,8 @@ class Grads:
     def stored(self, id: int) -> Arr | None:
         """The cotangent of a context id as the engine holds it; None when absent."""
         if not isinstance(id, (int, np.integer)) or isinstance(id, bool) or not 0 <= id < len(self._ct):
-            raise IndexRangeError(f"grads: id {id!r} is out of range; this pass covers 0 <= id < {len(self._ct)}")
+            end = len(self._ct)
+            raise IndexRangeError(f"grads: id {id!r} is out of range; this pass covers 0 <= id < {end}")
         if self._types(id).dtype != REAL:
             raise GradientError(f"grads: %{id} is a mask ({self._types(id)}); masks carry no gradient")
         if self._needed is not None and not self._needed[id]:

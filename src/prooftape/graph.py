@@ -58,7 +58,7 @@ class Leaf(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One op applied: its typed call, operand ids, and where each index vector starts in the nat environment."""
+    """One op applied: its typed call, operand ids, and the nat slot where each index vector starts."""
 
     call: Call
     args: tuple[int, ...]

@@ -51,8 +51,8 @@ def getitem(s: Session, x: TensorRef, index: object) -> TensorRef:
             x = s.slice(x, axis, int(item) % n, 1)
         else:
             raise OperandError(
-                f"x[...]: cannot index with {type(item).__name__} {item!r}; use integers, slices (step 1), None, "
-                "Ellipsis, a list of integers, a NatRef or a NatVecRef"
+                f"x[...]: cannot index with {type(item).__name__} {item!r}; use integers, slices (step 1), "
+                "None, Ellipsis, a list of integers, a NatRef or a NatVecRef"
             )
         axis += 1
     return x if x.shape == tuple(shape) else s.reshape(x, shape)
@@ -61,13 +61,15 @@ def getitem(s: Session, x: TensorRef, index: object) -> TensorRef:
 def _range(item: slice, n: int) -> tuple[int, int]:
     start, stop, step = item.indices(n)
     if step != 1:
-        raise OperandError(f"x[...]: slices have step 1, got {item}; use permute, concat or a list of indices")
+        raise OperandError(f"x[...]: slices have step 1, got {item}; use concat or a list of indices")
     return start, max(0, stop - start)
 
 
 def _rows(s: Session, x: TensorRef, index: np.ndarray) -> TensorRef:
     if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-        raise OperandError(f"x[list]: expected a vector of integers, got {index.dtype} of shape {index.shape}")
+        raise OperandError(
+            f"x[list]: expected a vector of integers, got {index.dtype} of shape {index.shape}"
+        )
     if x.ndim == 0:
         raise IndexRangeError("x[list]: a tensor of rank 0 has no rows")
     n = x.shape[0]

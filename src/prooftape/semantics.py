@@ -21,7 +21,7 @@ ReadNats = Callable[[int, int], Index]
 
 
 def eval(xp: Vocabulary[A], graph: Graph, leaves: Sequence[A], read: ReadNats) -> list[A]:
-    """Values of the whole context: the leaves, then one value per node, each computed from those before it."""
+    """Values of the whole context: the leaves, then one per node, each computed from those before it."""
     context = list(leaves)
     for node in graph.nodes:
         operands = [context[i] for i in node.args]

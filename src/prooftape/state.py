@@ -30,7 +30,7 @@ class SessionState:
         if self.graph != other.graph or self.nats != other.nats:
             return False
         pairs = zip(self.leaf_values, other.leaf_values, strict=True)
-        return all(a is b or a.dtype == b.dtype and Literal(a) == Literal(b) for a, b in pairs)
+        return all(a is b or (a.dtype == b.dtype and Literal(a) == Literal(b)) for a, b in pairs)
 
     def __hash__(self) -> int:
         return hash((self.graph, self.nats))

@@ -1,4 +1,4 @@
-"""grad, jvp, vjp, hvp, jacobian, hessian: JAX's conventions, exact agreement among all ways to one derivative."""
+"""grad, jvp, vjp, hvp, jacobian, hessian: JAX's conventions; all ways to one derivative agree exactly."""
 
 from __future__ import annotations
 

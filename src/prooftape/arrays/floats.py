@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape import kernels
+from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.literal import Literal
 from prooftape.numbers import Number
 from prooftape.types import Shape
 from prooftape.vocabulary import Mask
-
 
 SMALL = 16384
 """Largest constant array kept (entries)."""
@@ -139,7 +138,7 @@ class FloatArrays(StructuralArrays):
         result: Arr = np.equal(a, b)
         return result
 
-    # exp, expm1, log1p, sqrt and tanh are NumPy's in both precisions (measured: see kernels); the rest need care
+    # exp, expm1, log1p, sqrt and tanh are NumPy's in both precisions (measured: see kernels)
     def exp(self, x: Arr) -> Arr:
         result: Arr = np.exp(x)
         return result

@@ -20,9 +20,8 @@ def _found() -> dict[str, Op]:
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():
-            if isinstance(value, Op):
-                if ops.setdefault(value.name, value) is not value:
-                    raise ValueError(f"two ops are named {value.name!r}")
+            if isinstance(value, Op) and ops.setdefault(value.name, value) is not value:
+                raise ValueError(f"two ops are named {value.name!r}")
     return ops
 
 

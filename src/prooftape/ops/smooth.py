@@ -1,4 +1,4 @@
-"""Smooth elementwise functions. Derivatives are computed from the input and keep relative accuracy everywhere."""
+"""Smooth elementwise functions. Derivatives come from the input and keep relative accuracy everywhere."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Checks that ship with the package, for ops inside and outside this tree. Exact: no tolerance anywhere.
 
 `check_op(op)` runs every sample of an op through: shape rule against evaluated shape, JVP against VJP
-(adjointness), JVP against dual-number execution of the op's own forward, recorded derivatives against computed
-ones, and the adjointness of those (second order). `random_session` draws graphs that use any op.
+(adjointness), JVP against dual-number execution of the op's own forward, recorded derivatives against
+computed ones, and the adjointness of those (second order). `random_session` draws graphs that use any op.
 """
 
 from prooftape.testing.check import OpCheckError, check_op

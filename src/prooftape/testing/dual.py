@@ -1,7 +1,8 @@
 """Dual numbers over any vocabulary: an independent way to differentiate an op's forward.
 
-A value is a pair (primal, tangent), tangent None meaning 0. Each member below is the derivative of one vocabulary
-function, written here once more on purpose: op records state theirs, this file states these, tests compare.
+A value is a pair (primal, tangent), tangent None meaning 0. Each member below is the derivative of one
+vocabulary function, written here once more on purpose: op records state theirs, this file states these,
+tests compare.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Random well-typed graphs that use any op: shared nodes, repeated operands, size-0 and size-1 dims, scalars.
 
-A graph grows by picking an op and one of its samples and making operands of the sample's shapes out of entries
-recorded before (reshaped, sliced, padded, made positive, …), so every op and attribute can meet every other.
+A graph grows by picking an op and one of its samples and making operands of the sample's shapes out of
+entries recorded before (reshaped, sliced, padded, made positive, …), so every op can meet every other.
 Choices come from a `random.Random`-like source, so Hypothesis can drive and shrink them.
 """
 
@@ -25,7 +25,7 @@ LEAF_SHAPES: tuple[Shape, ...] = ((), (1,), (3,), (2, 3), (4,), (0,), (1, 2), (2
 def random_session(
     rng: random.Random, *, n_nodes: int, scalar: str | Scalar = "float64", ops: Sequence[Op] | None = None
 ) -> tuple[Session, TensorRef]:
-    """A session with a random graph of at least `n_nodes` op picks, and a real output that depends on leaves."""
+    """A session with a random graph of at least `n_nodes` op picks, and a real output."""
     choices = [op for op in (ops or list(table().values())) if op.public]
     s = Session(scalar, domain="ieee")
     shapes = [rng.choice(LEAF_SHAPES) for _ in range(rng.randint(1, 4))]

@@ -20,7 +20,9 @@ from prooftape.arrays.structure import Arr
 from prooftape.numbers import Number, as_number
 from prooftape.scalars import Scalar, _as_fractions, _as_ints, _rational
 
-ALWAYS_POSITIVE = frozenset("exp sqrt sigmoid softplus tanh_prime sigmoid_prime erf_prime normal_pdf".split())
+ALWAYS_POSITIVE = frozenset(
+    ["exp", "sqrt", "sigmoid", "softplus", "tanh_prime", "sigmoid_prime", "erf_prime", "normal_pdf"]
+)
 
 
 class OpaqueArrays(ExactArrays):

@@ -44,7 +44,7 @@ def filled(values: list[Fraction], shape: Shape) -> Arr:
 def record(
     s: Session, op: Op, operands: Sequence[TensorRef], attrs: Sequence[object], nats: Sequence[Sequence[int]]
 ) -> TensorRef:
-    """Record an op that reads these naturals. They are stored after recording: an op may refuse some before."""
+    """Record an op that reads these naturals, stored after recording: an op may refuse some before."""
     refs = [s.input_nat(0) if len(v) == 1 else s.input_nat_vec([0] * len(v)) for v in nats]
     out = s._apply(op, operands, tuple(attrs), refs)
     for ref, values in zip(refs, nats, strict=True):

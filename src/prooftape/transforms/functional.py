@@ -5,8 +5,8 @@ reaches the session as `x.session` when operators and methods are not enough. Gi
 is recorded and numbers come back; given handles, the derivative is recorded into their session and handles
 come back, so these functions nest: `grad(grad(f))`.
 
-Arguments that are differentiated may be nested tuples, lists and dicts of arrays. Other arguments: float arrays
-become inputs, everything else (labels, settings) is passed through untouched.
+Arguments that are differentiated may be nested tuples, lists and dicts of arrays. Other arguments: float
+arrays become inputs, everything else (labels, settings) is passed through untouched.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class _Call:
         for x in out:
             if not isinstance(x, TensorRef):
                 raise GradientError(
-                    f"{self.name}: the function must return a TensorRef (or a nesting of them), got {type(x).__name__}"
+                    f"{self.name}: the function must return a TensorRef (or a nesting of them), "
+                    f"got {type(x).__name__}"
                 )
         return out  # type: ignore[return-value]
 
@@ -126,7 +127,7 @@ def _is_float_array(x: object) -> bool:
 def _scalar_of(values: Sequence[object]) -> str:
     """float64 if any array is float64, exact if any entry is a Fraction, else the default float32."""
     for x in values:
-        if isinstance(x, Fraction) or isinstance(x, np.ndarray) and x.dtype.kind == "O":
+        if isinstance(x, Fraction) or (isinstance(x, np.ndarray) and x.dtype.kind == "O"):
             return "rational"
     return "float64" if any(getattr(x, "dtype", None) == np.float64 for x in values) else "float32"
 
@@ -144,8 +145,9 @@ def value_and_grad(
 ) -> Fn:
     """A function giving (fn(*args), gradient): the gradient of a scalar `fn` with respect to `argnums`.
 
-    With `has_aux`, fn returns (loss, aux) and the result is ((loss, aux), gradient). `scalar` overrides the number
-    type, which otherwise follows the arguments (float64 arrays: float64; Fractions: rational; else float32).
+    With `has_aux`, fn returns (loss, aux) and the result is ((loss, aux), gradient). `scalar` overrides the
+    number type, which otherwise follows the arguments (float64 arrays: float64; Fractions: rational; else
+    float32).
     """
 
     def run(*args: Any) -> Any:
@@ -170,7 +172,7 @@ def value_and_grad(
 def grad(
     fn: Fn, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, scalar: str | Scalar | None = None
 ) -> Fn:
-    """A function giving the gradient of a scalar `fn` with respect to `argnums` (with `has_aux`: (gradient, aux))."""
+    """A function giving the gradient of a scalar `fn` in `argnums` (with `has_aux`: (gradient, aux))."""
     both = value_and_grad(fn, argnums, has_aux=has_aux, scalar=scalar)
 
     def run(*args: Any) -> Any:
@@ -198,7 +200,10 @@ def jvp(
 def vjp(
     fn: Fn, *primals: Tree, scalar: str | Scalar | None = None
 ) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """(fn(*primals), pullback): the pullback maps a cotangent of the result to a tuple of cotangents of the primals."""
+    """(fn(*primals), pullback).
+
+    The pullback maps a cotangent of the result to a tuple of cotangents of the primals.
+    """
     call = _Call("vjp", fn, primals, range(len(primals)), scalar)
     outputs = call.outputs(call.result)
 
@@ -260,5 +265,5 @@ def _rows(call: _Call, out: TensorRef) -> list[TensorRef]:
 
 
 def hessian(fn: Fn, argnums: int = 0, *, scalar: str | Scalar | None = None) -> Fn:
-    """A function giving the Hessian of a scalar `fn`, of shape T + T for an input of shape T (jacobian of grad)."""
+    """A function giving the Hessian of a scalar `fn`: shape T + T for an input of shape T (jacobian of grad)."""
     return jacobian(grad(fn, argnums), argnums, scalar=scalar)

@@ -8,7 +8,7 @@ Tree = object
 
 
 def flatten(tree: Tree) -> tuple[list[object], Callable[[Sequence[object]], Tree]]:
-    """The entries of nested tuples, lists and dicts (by sorted key), and a function that rebuilds the nesting."""
+    """The entries of nested tuples, lists and dicts (by sorted key), and a function that rebuilds them."""
     if isinstance(tree, dict):
         keys = sorted(tree)
         leaves, rebuild_all = _flatten_many(tree[k] for k in keys)
