@@ -103,3 +103,32 @@ class RuleError(Exception):
         self.problem = problem
         self.hint = hint
         self.kind = kind
+
+
+def check_flag(what: str, value: object) -> bool:
+    """`value` if it is True or False; 1, "yes" or None are more likely an argument in the wrong place."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise ValueTypeError(f"{what} must be True or False, got {found(value)}")
+    return bool(value)
+
+
+def check_name(what: str, value: object) -> str | None:
+    """`value` if it can be the name of a leaf or parameter."""
+    if value is not None and not isinstance(value, str):
+        raise ValueTypeError(f"{what}: the name must be a str or None, got {found(value)}")
+    return value
+
+
+def found(value: object) -> str:
+    """How messages show what was passed: its type and value, short, on one line."""
+    if value is None:
+        return "None"
+    shape, name = getattr(value, "shape", None), type(value).__name__
+    if isinstance(shape, tuple) and shape and not repr(value).startswith(name):
+        return f"{name} of shape {shape}"
+    text = repr(value.item() if shape == () and hasattr(value, "item") and name != "TensorRef" else value)
+    if " at 0x" in text:
+        return f"a {name}"
+    if not text.startswith(name):
+        text = f"{name} {text}"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -13,6 +13,8 @@ from numbers import Integral, Rational
 
 import numpy as np
 
+from prooftape.errors import found
+
 Number = int | float | Fraction
 
 
@@ -33,7 +35,7 @@ def as_number(value: object) -> Number:
     p, q = getattr(value, "p", None), getattr(value, "q", None)
     if p is not None and q is not None:  # flint.fmpq
         return Fraction(int(p), int(q))
-    raise TypeError(f"expected a number, got {type(value).__name__} {value!r}")
+    raise TypeError(f"expected a number, got {found(value)}")
 
 
 def as_fraction(value: Number) -> Fraction:

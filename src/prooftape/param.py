@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import ShapeError
+from prooftape.errors import ShapeError, check_flag, check_name
 from prooftape.scalars import Scalar
+from prooftape.scalars import scalar as named
 from prooftape.types import Shape
 
 
@@ -14,19 +15,37 @@ class Param:
     `requires_grad=False` freezes it: its gradient is not computed unless asked, and no step changes it.
     """
 
-    __slots__ = ("_array", "name", "requires_grad", "scalar")
+    __slots__ = ("_array", "_name", "_requires_grad", "scalar")
 
     def __init__(
-        self, init: object, name: str | None = None, requires_grad: bool = True, scalar: Scalar | None = None
+        self,
+        init: object,
+        name: str | None = None,
+        requires_grad: bool = True,
+        scalar: Scalar | str | None = None,
     ) -> None:
-        if scalar is None:
-            from prooftape.scalars import scalar as named
+        self.scalar = named("float32" if scalar is None else scalar)
+        self._name = check_name("param", name)
+        self._requires_grad = check_flag("param: requires_grad", requires_grad)
+        self._array = self.scalar.to_array(init, f"param {name or ''}".strip())
 
-            scalar = named("float32")
-        self.scalar = scalar
-        self.name = name
-        self.requires_grad = requires_grad
-        self._array = scalar.to_array(init, f"param {name or ''}".strip())
+    @property
+    def name(self) -> str | None:
+        """What messages and graphs call it."""
+        return self._name
+
+    @name.setter
+    def name(self, new: str | None) -> None:
+        self._name = check_name("param", new)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether it is trained."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, new: bool) -> None:
+        self._requires_grad = check_flag(f"param {self.name or ''}".strip() + ": requires_grad", new)
 
     @property
     def shape(self) -> Shape:

@@ -25,20 +25,23 @@ from prooftape.errors import (
     ShapeError,
     StaleHandleError,
     ValueTypeError,
+    check_flag,
+    check_name,
+    found,
 )
 from prooftape.graph import Graph, Leaf, Location, Node, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import Handle, NatRef, NatVecRef, Token
+from prooftape.naturals import natural, naturals
 from prooftape.op import Call, Op
 from prooftape.param import Param
-from prooftape.scalars import Scalar, scalar
+from prooftape.scalars import Scalar, as_array, scalar
 from prooftape.state import SessionState
 from prooftape.types import BOOL, REAL, TensorType
 
 T = TypeVar("T")
 _PACKAGE = __name__.partition(".")[0]
 _new_tuple = tuple.__new__
-MAX_NAT = 2**62
 Mark = tuple[int, int, NDArray[np.int64], int | None, list[Arr]]
 """What `_undo` goes back to: leaf and node counts, naturals, first node reading them, cached values."""
 
@@ -114,14 +117,14 @@ class Recorder:
         return self._n_leaves + len(self._nodes)
 
     # -- leaves -----------------------------------------------------------------------------------
-    def ensure_no_nodes(self) -> None:
-        """Raise `LeafAfterNodeError` if any op has been recorded."""
+    def ensure_no_nodes(self, what: str = "ensure_no_nodes") -> None:
+        """Raise `LeafAfterNodeError` if any op has been recorded; `what` is the call that needs it."""
         if self._nodes:
             where = self._locations[self._n_leaves]
             first = f"{self._nodes[0].op}" + (f" [{where}]" if where else "")
             raise LeafAfterNodeError(
-                f"a new leaf after {len(self._nodes)} recorded ops (the first is {first}): all leaves come before "
-                "the first op; add it earlier, record a constant with const(), or call reset_tape() first"
+                f"{what}: all leaves come before the first op, and {first} is recorded already; "
+                "add the leaf earlier, record a constant with const(), or call reset_tape() first"
             )
 
     def param(self, init: object, name: str | None = None, requires_grad: bool | None = None) -> Param:
@@ -138,19 +141,21 @@ class Recorder:
         return self._add_leaf(value, name, requires_grad, "input")
 
     def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
-        self.ensure_no_nodes()
-        _check_flag("requires_grad", grad)
-        if isinstance(value, (Handle, Param)):
-            fix = "use(param)" if isinstance(value, Param) else "the handle itself"
-            raise ValueTypeError(f"{kind}: expected an array of numbers, got {value!r}; pass {fix} instead")
+        what = "add_leaf" if kind == "leaf" else kind
+        self.ensure_no_nodes(what)
+        check_name(what, name)
+        grad = check_flag(f"{what}: requires_grad", grad)
+        _refuse_recorded(what, "an array of numbers", value)
         array = self.scalar.to_array(value, f"{kind} {name or ''}".strip())
         return self._append_leaf(array, Leaf(TensorType.of(array.shape), name, grad, kind))
 
     def use(self, param: Param) -> TensorRef:
         """Append a leaf with the parameter's current value; a training step will update the parameter."""
-        self.ensure_no_nodes()
+        self.ensure_no_nodes("use")
         if not isinstance(param, Param):
-            raise OperandError(f"use: expected a Param (from session.param), got {type(param).__name__}")
+            raise OperandError(
+                f"use: expected a Param, got {found(param)}; make one with param(init), or pass data with input(value)"
+            )
         if param.scalar.name != self.scalar.name:
             raise ValueTypeError(
                 f"use: {param!r} holds {param.scalar.name}, this session runs in {self.scalar.name}; "
@@ -163,13 +168,14 @@ class Recorder:
 
     def const(self, value: object, name: str | None = None) -> TensorRef:
         """A constant: an ordinary leaf before the first op, a constant node after it. Booleans make a mask."""
-        if isinstance(value, (Handle, Param)):
-            raise ValueTypeError(f"const: expected an array of numbers or booleans, got {value!r}")
-        mask = np.asarray(value) if isinstance(value, (bool, np.bool_, np.ndarray, list, tuple)) else None
-        if mask is not None and mask.dtype.kind == "b":
+        check_name("const", name)
+        _refuse_recorded("const", "an array of numbers or booleans", value)
+        what = f"const {name or ''}".strip()
+        mask = as_array(value, what)
+        if mask.dtype.kind == "b":
             array = np.array(mask, dtype=np.bool_, order="C")
         else:
-            array = self.scalar.to_array(value, f"const {name or ''}".strip())
+            array = self.scalar.to_array(mask, what)
         if self._nodes:
             return self._const_node(array)
         dtype = BOOL if array.dtype.kind == "b" else REAL
@@ -196,13 +202,13 @@ class Recorder:
     # -- naturals -----------------------------------------------------------------------------------
     def input_nat(self, n: int) -> NatRef:
         """Append a natural number (an index); it may be overwritten later with `set_nat`."""
-        (value,) = _naturals([n], "input_nat")
-        self._nats = np.append(self._nats, value)
+        self._nats = np.append(self._nats, np.int64(natural(n, "input_nat")))
         return NatRef(self._token, len(self._nats) - 1)
 
     def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
         """Append a vector of naturals (labels, token ids)."""
-        values = _naturals(v, "input_nat_vec")
+        _refuse_recorded("input_nat_vec", "a vector of naturals", v)
+        values = naturals(v, "input_nat_vec")
         start = len(self._nats)
         self._nats = np.concatenate([self._nats, values]) if start else values
         return NatVecRef(self._token, start, len(values))
@@ -215,7 +221,7 @@ class Recorder:
     def set_nat(self, ref: NatRef, n: int) -> None:
         """Overwrite it; evaluating the recorded graph again uses the new value."""
         self._check_handle(ref, NatRef, "set_nat")
-        self._write_nats(ref.id, _naturals([n], "set_nat"))
+        self._write_nats(ref.id, np.array([natural(n, "set_nat")], np.int64))
 
     def get_nat_vec(self, ref: NatVecRef) -> NDArray[np.int64]:
         """The vector of naturals at `ref`, as a copy."""
@@ -225,9 +231,9 @@ class Recorder:
     def set_nat_vec(self, ref: NatVecRef, v: Sequence[int] | NDArray[np.integer]) -> None:
         """Overwrite it; the length must stay the same."""
         self._check_handle(ref, NatVecRef, "set_nat_vec")
-        values = _naturals(v, "set_nat_vec")
+        values = naturals(v, "set_nat_vec")
         if len(values) != ref.length:
-            raise ShapeError(f"set_nat_vec: the reference holds {ref.length} naturals, got {len(values)}")
+            raise ShapeError(f"set_nat_vec: expected {ref.length} naturals for {ref!r}, got {len(values)}")
         self._write_nats(ref.id, values)
 
     def _write_nats(self, start: int, values: NDArray[np.int64]) -> None:
@@ -239,10 +245,13 @@ class Recorder:
 
     def nat_at(self, i: int) -> int:
         """Total read of the nat environment: 0 when i is out of range."""
+        if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
+            raise ValueTypeError(f"nat_at: expected an integer slot, got {found(i)}")
         return int(self._nats[i]) if 0 <= i < len(self._nats) else 0
 
     def nat_vec_at(self, start: int, k: int) -> NDArray[np.int64]:
         """Total read of k naturals from `start`; 0 where out of range."""
+        natural(k, "nat_vec_at: length")
         return np.array([self.nat_at(start + j) for j in range(k)], dtype=np.int64)
 
     def _reader(self) -> Callable[[int, int], NDArray[np.int64]]:
@@ -261,10 +270,10 @@ class Recorder:
     def _checked_id(self, id: int, shape: Sequence[int] | None, end: int, what: str) -> TensorRef:
         if isinstance(id, bool) or not isinstance(id, (int, np.integer)) or not 0 <= id < end:
             raise IndexRangeError(f"id {id!r} is not a {what} id: expected an integer 0 <= id < {end}")
-        found = self._type_of(int(id))
-        if shape is not None and found.shape != tuple(shape):
-            raise ShapeError(f"id {id}: expected shape {tuple(shape)}, got {found.shape}")
-        return TensorRef(self._token, int(id), found)
+        type = self._type_of(int(id))
+        if shape is not None and type.shape != tuple(shape):
+            raise ShapeError(f"id {id}: expected shape {tuple(shape)}, got {type.shape}")
+        return TensorRef(self._token, int(id), type)
 
     def ref(self, x: TensorRef | int) -> TensorRef:
         """The handle, in this session, of a context id or of another session's handle with the same id and type."""
@@ -281,7 +290,7 @@ class Recorder:
 
     def _check_handle(self, ref: Handle, kind: type[Handle], what: str) -> None:
         if not isinstance(ref, kind):
-            raise OperandError(f"{what}: expected a {kind.__name__}, got {type(ref).__name__} {_brief(ref)}")
+            raise OperandError(f"{what}: expected a {kind.__name__}, got {found(ref)}")
         if ref._token is self._token:
             return
         root, mine = ref._token.root(), self._token
@@ -291,9 +300,10 @@ class Recorder:
                 return
             current = current.parent
         if root._session() is not self:
+            again = {NatRef: "input_nat(other.get_nat(ref))", NatVecRef: "input_nat_vec(other.get_nat_vec(ref))"}
+            fix = again.get(type(ref), "const(other.get_value(ref))")
             raise ForeignHandleError(
-                f"{what}: {ref!r} belongs to another session; record the value in this one, "
-                "e.g. const(other.get_value(ref))"
+                f"{what}: {ref!r} belongs to another session; record its value in this one, e.g. {fix}"
             )
         if root.generation == self._generation:
             raise StaleHandleError(f"{what}: {ref!r} was made inside an operation that failed and was undone")
@@ -313,7 +323,7 @@ class Recorder:
             "NatVecRef": "naturals are read by gather_vec_ref, gather_rows_ref and cross_entropy",
         }
         hint = hints.get(type(x).__name__, "record it first: input(value) before the first op, const(value) any time")
-        raise OperandError(f"{what}: expected a TensorRef, got {type(x).__name__} {_brief(x)}; {hint}")
+        raise OperandError(f"{what}: expected a TensorRef, got {found(x)}; {hint}")
 
     # -- nodes --------------------------------------------------------------------------------------
     def _apply(
@@ -382,7 +392,7 @@ class Recorder:
             what = f"{op.name}: index {name}"
             if not isinstance(ref, (NatRef, NatVecRef)):
                 raise OperandError(
-                    f"{what}: expected a NatRef or NatVecRef, got {type(ref).__name__} {_brief(ref)}; "
+                    f"{what}: expected a NatRef or NatVecRef, got {found(ref)}; "
                     "record the naturals first with input_nat(n) or input_nat_vec(v)"
                 )
             self._check_handle(ref, type(ref), what)
@@ -428,8 +438,8 @@ class Recorder:
         """What a user reads: the op, the problem, the operands with shapes and source lines, the fix."""
         names = op.operands * len(refs) if op.variadic else op.operands
         graph = self.graph
-        found = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
-        text = f"{op.name}: {e.problem}" + (f": {found}" if found else "")
+        shown = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
+        text = f"{op.name}: {e.problem}" + (f": {shown}" if shown else "")
         return e.kind(text + (f"; {e.hint}" if e.hint else ""))
 
     def commit(self, builder: Callable[..., T]) -> T:
@@ -478,20 +488,10 @@ class Recorder:
         self._params = {i: p for i, p in self._params.items() if i < n_leaves}
 
 
-def _naturals(values: object, what: str) -> NDArray[np.int64]:
-    a = np.asarray(values)
-    if a.ndim != 1:
-        raise ShapeError(f"{what}: expected a vector of naturals, got shape {a.shape}")
-    if a.size == 0:
-        return np.zeros(0, np.int64)
-    if a.dtype.kind not in "iu":
-        bad = next((v for v in a.tolist() if isinstance(v, bool) or not isinstance(v, int)), a.tolist()[0])
-        raise ValueTypeError(f"{what}: expected natural numbers, got {type(bad).__name__} {bad!r}; round and cast first")
-    low, high = int(np.minimum.reduce(a)), int(np.maximum.reduce(a))
-    if low < 0 or high >= MAX_NAT:
-        position = int(np.flatnonzero((a < 0) | (a >= MAX_NAT))[0])
-        raise ValueTypeError(f"{what}: expected naturals 0 <= n < 2^62, got {a[position]} at position {position}")
-    return a.astype(np.int64)
+def _refuse_recorded(what: str, expected: str, value: object) -> None:
+    if isinstance(value, (Handle, Param)):
+        fix = "put it into the graph with use(param)" if isinstance(value, Param) else "it is recorded already"
+        raise ValueTypeError(f"{what}: expected {expected}, got {value!r}; {fix}")
 
 
 def _kinds(attrs: tuple[object, ...]) -> tuple[object, ...]:
@@ -507,14 +507,3 @@ def _ambiguous(attrs: tuple[object, ...]) -> bool:
         else isinstance(a, frozenset) or (isinstance(a, (float, np.floating)) and (a == 0 or a != a))
         for a in attrs
     )
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueTypeError(f"{name} must be True or False, got {type(value).__name__} {value!r}")
-
-
-def _brief(x: object) -> str:
-    shape = getattr(x, "shape", None)
-    text = f"of shape {tuple(shape)}" if isinstance(shape, tuple) else repr(x)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -51,7 +51,7 @@ class Scalar:
             return self.xp.finish(np.array(a, dtype=self.xp.dtype, order="C"))
         except (TypeError, ValueError, OverflowError) as e:
             if isinstance(e, ScalarError):
-                raise
+                raise ScalarError(f"{what}: {e}") from None
             raise ValueTypeError(f"{what}: not a value of scalar {self.name}: {e}") from None
 
     def to_user(self, array: Arr) -> Arr:
@@ -67,11 +67,18 @@ class Scalar:
         return f"Scalar({self.name})"
 
 
-def _as_numpy(value: object, what: str) -> Arr:
+def as_array(value: object, what: str) -> Arr:
+    """NumPy's array of a user's value, of whatever dtype it has; `what` names it in errors."""
     try:
         a: Arr = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as e:
-        raise ValueTypeError(f"{what}: not an array of numbers: {e}") from None
+        problem = "the rows differ in length" if "inhomogeneous" in str(e) else str(e)
+        raise ValueTypeError(f"{what}: not an array of numbers: {problem}") from None
+    return a
+
+
+def _as_numpy(value: object, what: str) -> Arr:
+    a = as_array(value, what)
     if a.dtype.kind in "biufO":
         if a.dtype.kind == "O":
             for v in a.ravel():

@@ -14,7 +14,7 @@ import numpy as np
 
 from prooftape.arrays.structure import Arr
 from prooftape.domains import check_domain
-from prooftape.errors import GradientError, HandleError, ShapeError, ValueTypeError
+from prooftape.errors import GradientError, HandleError, ShapeError, ValueTypeError, check_flag
 from prooftape.grads import Grads
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
@@ -23,7 +23,7 @@ from prooftape.numbers import as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import find
-from prooftape.recorder import Mark, Recorder, _check_flag
+from prooftape.recorder import Mark, Recorder
 from prooftape.scalars import Scalar
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
@@ -57,7 +57,7 @@ class Session(Recorder, OpMethods):
             raise ValueTypeError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
         if domain not in DOMAINS:
             raise ValueTypeError(f"domain must be 'ieee' or 'raise', got {domain!r}")
-        _check_flag("requires_grad_by_default", requires_grad_by_default)
+        check_flag("requires_grad_by_default", requires_grad_by_default)
         self.engine = engine
         self.domain = domain
         super().__init__(scalar, requires_grad_by_default)

@@ -61,7 +61,7 @@ REFUSED = [
     (HEAD + "%2 = scale(%0, c=1/0) : real[2,3]", "line 5, column 18: expected a fraction with a denominator > 0, found '1/0'"),
     (HEAD + "%2 = scale(%0, c=Infinity) : real[2,3]", "line 5, column 18: expected a number such as 2, 0.5, 1/3, inf or nan, found 'Infinity'"),
     (HEAD + "%2 = scale(%0, c=true) : real[2,3]", "line 5, column 6: scale: attribute c: expected a number, got the boolean True: %0 real[2,3]; literal factor, never differentiated"),
-    (HEAD + "%2 = scale(%0, c=none) : real[2,3]", "line 5, column 6: scale: attribute c: expected a number, got NoneType None: %0 real[2,3]; literal factor, never differentiated"),
+    (HEAD + "%2 = scale(%0, c=none) : real[2,3]", "line 5, column 6: scale: attribute c: expected a number, got None: %0 real[2,3]; literal factor, never differentiated"),
     (HEAD + "%2 = clamp(%0, lo=1, hi=0) : real[2,3]", "line 5, column 6: clamp: lo must be <= hi, got lo = 1, hi = 0: %0 real[2,3]; swap them"),
     (HEAD + "%2 = full(shape=[2,,3], value=1) : real[2,3]", "line 5, column 17: expected a list such as [1, 2] or [[0, 1], [1, 0]], found '[2,,3]'"),
     (HEAD + "%2 = full(shape=[02], value=1) : real[2]", "line 5, column 17: expected a list such as [1, 2] or [[0, 1], [1, 0]], found '[02]'"),

@@ -214,7 +214,7 @@ REFUSED = [
     ("reduce_sum", [(2, 3)], {"axis": ()},
      "AttributeValueError", "axis is empty: x = x (2, 3); name the axes to reduce, e.g. axis=0"),
     ("reduce_sum", [(2, 3)], {"axis": None},
-     "AttributeValueError", "attribute axis: expected an integer or a sequence of integers, got NoneType None: x = x (2, 3); an axis or a tuple of axes to reduce, each named once; they are dropped"),
+     "AttributeValueError", "attribute axis: expected an integer or a sequence of integers, got None: x = x (2, 3); an axis or a tuple of axes to reduce, each named once; they are dropped"),
     ("reduce_mean", [()], {"axis": 0},
      "AttributeValueError", "axis 0 is out of range: x = x (); a tensor of rank 0 has no axis"),
     ("reduce_max", [(2, 0)], {"axis": 1},
