@@ -149,11 +149,11 @@ def _norm(
         return tuple(parts)
 
     def flat(xp: Vocabulary[A], c: Call, x: A, *affine: A) -> A:
-        """Mask of the statistics that cannot be divided by."""
+        """Mask of the entries whose statistic cannot be divided by."""
         view = view_of(c)
         _, variance = _variance(xp, view, xp.reshape(x, view.shape), centred)
-        total = shift(xp, variance, c.number("eps"))
-        return xp.greater_equal(xp.full(xp.shape(total), 0), total)
+        total = xp.reshape(view.spread(xp, shift(xp, variance, c.number("eps"))), c.shape)
+        return xp.greater_equal(xp.full(c.shape, 0), total)
 
     def checked(t: Typing) -> Shape:
         shape = shape_rule(t)
