@@ -31,7 +31,8 @@ def per_axis(t: Typing, name: str, rank: int, least: int) -> Shape:
     values = (value,) * rank if isinstance(value, int) else value
     if len(values) != rank:
         raise RuleError(
-            f"{name} has {len(values)} entries for {rank} spatial {'axis' if rank == 1 else 'axes'}",
+            f"{name} has {len(values)} {'entry' if len(values) == 1 else 'entries'} for "
+            f"{rank} spatial {'axis' if rank == 1 else 'axes'}",
             "pass one integer for all axes, or one per axis",
             AttributeValueError,
         )
