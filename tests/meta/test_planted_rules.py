@@ -81,9 +81,17 @@ PLANTS: list[Callable[[Op], Op]] = [
 DIFFERENTIABLE = sorted(n for n, op in table().items() if op.differentiable)
 
 
+# exp is its own derivative and its rules read the result: doubling the forward gives 2 exp(x) with the right
+# derivative 2 exp(x), a consistent function. Only the values tell, and tests/golden has those.
+CONSISTENT = {("exp", forward_doubled)}
+
+
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda p: p.__name__)
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_a_wrong_derivative_rule_is_found(name: str, plant: Callable[[Op], Op]) -> None:
+    if (name, plant) in CONSISTENT:
+        assert check_op(plant(table()[name]), second_order=False) > 0
+        return
     with pytest.raises(OpCheckError):
         check_op(plant(table()[name]), second_order=False)
 
