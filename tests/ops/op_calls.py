@@ -13,10 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from prooftape import Session
 from prooftape.errors import ProofTapeError
+from prooftape.op import Op
 from prooftape.ops import find
 
 Array = NDArray[Any]
 LOCATION = re.compile(r" \[[^\[\]]*\.py:\d+\]")
+
+
+def operand_names(op: Op, given: int) -> tuple[str, ...]:
+    """Names of the operands that are given: all of them, or all but the optional ones."""
+    names = op.operands * given if op.variadic else op.operands
+    return names[:given] if given >= len(names) - op.optional_operands else names
 
 
 def record(
@@ -25,7 +32,7 @@ def record(
     """A session, one leaf per value named as the op names its operands, and the result of the op."""
     s = Session(scalar=scalar)
     record = find(op)
-    names = record.operands * len(values) if record.variadic else record.operands
+    names = operand_names(record, len(values))
     leaves = [s.add_leaf(v, name=n) for v, n in zip(values, names, strict=True)]
     given = [leaves] if record.variadic else leaves
     return s, leaves, getattr(s, op)(*given, **arguments)
@@ -57,7 +64,7 @@ def refusal(op: str, *values: ArrayLike, **arguments: object) -> tuple[str, str]
     """(class, message without source locations) of the error; the session must be left as it was."""
     s = Session(scalar="float64")
     found = find(op)
-    names = found.operands * len(values) if found.variadic else found.operands
+    names = operand_names(found, len(values))
     leaves = [s.add_leaf(v, name=n) for v, n in zip(values, names, strict=True)]
     before = str(s.graph)
     with pytest.raises(ProofTapeError) as caught:
