@@ -100,14 +100,6 @@ LIMIT = "the limit; PyTorch multiplies an infinity by a zero"
 
 DISAGREEMENTS: list[Disagreement] = [
     *_both("relu", _nan, _times(0.0), "x is nan", "0; PyTorch 1", NAN_GATE),
-    *_both(
-        "elu",
-        _nan,
-        _times(np.nan),
-        "x is nan",
-        "nan; PyTorch 1",
-        "a nan input has no derivative; PyTorch takes the branch x > 0",
-    ),
     *(
         d
         for op in ("maximum", "minimum")

@@ -81,8 +81,13 @@ def program_of(p: dict[str, Any]) -> Program:
 
 @cache
 def records(operator: str) -> list[Record]:
-    """All records of one OpInfo operator."""
-    with np.load(DATA / f"{operator}.npz", allow_pickle=False) as archive:
+    """All committed records of one OpInfo operator."""
+    return read_records(DATA / f"{operator}.npz")
+
+
+def read_records(path: Path) -> list[Record]:
+    """One file in the format above."""
+    with np.load(path, allow_pickle=False) as archive:
         entries = json.loads(archive["records"].tobytes())
         values = np.ascontiguousarray(archive["planes"].T).view("<f8").ravel()
 
