@@ -29,7 +29,7 @@ def page() -> str:
 
     differing: dict[tuple[str, str, str, str], list[str]] = {}
     for d in DISAGREEMENTS:
-        differing.setdefault((d.op.replace(" ", " of "), d.condition, d.answers, d.reason), []).append(
+        differing.setdefault((d.op.replace(" ", "`, then `"), d.condition, d.answers, d.reason), []).append(
             d.quantity
         )
     return render(
