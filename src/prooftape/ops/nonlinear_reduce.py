@@ -153,9 +153,10 @@ def _exp_of_difference(xp: Vocabulary[A], x: A, y: A) -> A:
     d = xp.sub(x, y)
     back = xp.sub(d, x)
     error = xp.sub(xp.sub(x, xp.sub(d, back)), xp.add(y, back))
+    # an infinite x leaves inf - inf in it: nan, which equals nothing
+    error = xp.where(xp.equal(error, error), error, xp.full(xp.shape(x), 0))
     e = xp.exp(d)
-    # exp(-inf) = 0 absorbs the nan that inf - inf left in `error`, which is a constant: its exact value is 0
-    return xp.add(e, xp.amul(e, xp.stop_gradient(error)))
+    return xp.add(e, xp.amul(xp.stop_gradient(error), e))
 
 
 def _softmax(xp: Vocabulary[A], c: Call, x: A) -> A:
