@@ -186,7 +186,7 @@ def test_zero_cotangents_of_logsumexp_absorb() -> None:
 
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 50.0, 700.0])
 def test_logsumexp_gradient_is_within_4_ulp(spread: float) -> None:
-    """exp magnifies the rounding of x - max by up to |x - max| / 2 ulp, hundreds here, unless it is put back."""
+    """exp magnifies the rounding of x - max up to |x - max| / 2 ulp, hundreds here, unless it is put back."""
     rng = np.random.default_rng(1)
     for n in (2, 3, 8):
         x = spread * rng.random(n) * np.where(np.arange(n) == 0, 0.01, -1.0)  # no common spacing
