@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeGuard
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import OperandError, ShapeError
+from prooftape.errors import OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.types import broadcast_shape
@@ -42,22 +42,38 @@ class TensorRef(BaseTensorRef):
 
     def item(self) -> object:
         """The value of a one-entry tensor as a Python number."""
+        if self.type.size != 1:
+            raise ShapeError(f"item: {self._shown()} has {self.type.size} entries, not one; use ref.value")
         return self.session.get_value(self).item()
 
+    def _shown(self) -> str:
+        """How messages name it: name, shape and source line, or the handle itself when it is stale."""
+        s = self._token._session()
+        return s.graph.describe(self.id) if s is not None and s._holds(self._token) else repr(self)
+
     def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
-        raise OperandError(f"{self!r} is a recorded value, not an array; use session.get_value(ref) or ref.value")
+        raise OperandError(f"{self._shown()} is a recorded value, not an array; use ref.value")
 
     def __bool__(self) -> NoReturn:
         raise OperandError(
-            f"{self!r} has no truth value while recording; choose with session.where(mask, a, b), "
+            f"{self._shown()} has no truth value while recording; choose with session.where(mask, a, b), "
             "or read a number with ref.item()"
         )
 
-    __float__ = __int__ = __index__ = __complex__ = None
+    def _no_number(self) -> NoReturn:
+        raise OperandError(f"{self._shown()} is a recorded value, not a number; read one with ref.item()")
+
+    __float__ = __int__ = __index__ = __complex__ = _no_number
+
+    def __array_function__(self, func: object, types: object, args: object, kwargs: object) -> NoReturn:
+        name = getattr(func, "__name__", "a function")
+        raise OperandError(
+            f"numpy.{name}: {self._shown()} is a recorded value, not an array; use the session's ops or ref.value"
+        )
 
     def __len__(self) -> int:
         if not self.type.shape:
-            raise OperandError(f"{self!r} has rank 0 and therefore no length")
+            raise OperandError(f"{self._shown()} has rank 0 and therefore no length")
         return self.type.shape[0]
 
     # -- arithmetic -----------------------------------------------------------------------------
@@ -99,8 +115,11 @@ class TensorRef(BaseTensorRef):
 
     def __pow__(self, exponent: object) -> TensorRef:
         if not _is_number(exponent):
-            raise OperandError(f"x ** c needs a literal number c, got {type(exponent).__name__}; use exp(c * log(x))")
+            raise OperandError(f"x ** c: expected a number c, got {found(exponent)}; use exp(c * log(x))")
         return self.session.square(self) if exponent == 2 else self.session.pow_const(self, exponent)
+
+    def __rpow__(self, base: object) -> NoReturn:
+        raise OperandError("c ** x is not an op; use exp(x * log(c))")
 
     def __neg__(self) -> TensorRef:
         return self.session.neg(self)
@@ -112,12 +131,14 @@ class TensorRef(BaseTensorRef):
         return self.session.abs(self)
 
     def __matmul__(self, other: Operand) -> TensorRef:
-        s = self.session
-        return s.matmul(self, _operand(s, other)) if not _is_number(other) else NotImplemented
+        if _is_number(other):
+            return NotImplemented
+        return self.session.matmul(self, _constant("matmul", other, self))
 
     def __rmatmul__(self, other: Operand) -> TensorRef:
-        s = self.session
-        return s.matmul(_operand(s, other), self) if not _is_number(other) else NotImplemented
+        if _is_number(other):
+            return NotImplemented
+        return self.session.matmul(_constant("matmul", other, self), self)
 
     # -- comparisons (masks) --------------------------------------------------------------------
     def __gt__(self, other: Operand) -> TensorRef:
@@ -140,8 +161,17 @@ class TensorRef(BaseTensorRef):
 
         return self.session.commit(lambda s: getitem(s, self, index))
 
+    def __setitem__(self, index: object, value: object) -> NoReturn:
+        raise OperandError(
+            f"{self._shown()} cannot be written into: recorded values do not change; "
+            "where, concat and scatter_add_vec make new ones"
+        )
+
+    def __contains__(self, value: object) -> NoReturn:
+        raise OperandError(f"{self._shown()}: its entries are not known while recording; look in ref.value")
+
     def __iter__(self) -> NoReturn:
-        raise OperandError(f"{self!r} is not iterable; take rows with x[0], x[1], …")
+        raise OperandError(f"{self._shown()} is not iterable; take rows with x[0], x[1], …")
 
     # -- methods --------------------------------------------------------------------------------
     @property
@@ -239,17 +269,13 @@ def _is_number(x: object) -> TypeGuard[Number]:
         return True
     if isinstance(x, (bool, np.bool_)):
         return False
-    return isinstance(x, (Real, np.number)) or hasattr(x, "p") and hasattr(x, "q")
+    return isinstance(x, (Real, np.number)) or (hasattr(x, "p") and hasattr(x, "q"))
 
 
 def _flat(dims: Sequence[int | Sequence[int]]) -> tuple[int, ...]:
     if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)):
         return tuple(dims[0])
     return tuple(dims)  # type: ignore[arg-type]
-
-
-def _operand(s: Session, x: object) -> TensorRef:
-    return x if isinstance(x, TensorRef) else s.const(x)
 
 
 def binary(op: str, a: object, b: object) -> TensorRef:
@@ -263,7 +289,7 @@ def binary(op: str, a: object, b: object) -> TensorRef:
         s = b.session
 
     def build(s: Session) -> TensorRef:
-        left, right = (_constant(s, x, other) for x, other in ((a, b), (b, a)))
+        left, right = (_constant(op, x, other) for x, other in ((a, b), (b, a)))
         shape = operator_shape(op, left, right)
         left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
         return getattr(s, op)(left, right)  # type: ignore[no-any-return]
@@ -271,13 +297,19 @@ def binary(op: str, a: object, b: object) -> TensorRef:
     return s.commit(build)
 
 
-def _constant(s: Session, x: object, other: object) -> TensorRef:
+def _constant(op: str, x: object, other: object) -> TensorRef:
+    """`x` itself if it is a handle, else a constant in the session of `other`."""
     if isinstance(x, TensorRef):
         return x
+    assert isinstance(other, TensorRef)
     if _is_number(x):
-        assert isinstance(other, TensorRef)
-        return s.full(other.shape, x)
-    return s.const(x)
+        return other.session.full(other.shape, x)
+    if isinstance(x, (np.ndarray, list, tuple)):
+        return other.session.const(x)
+    fix = {"Param": "put it into the graph with use(param)"}.get(
+        type(x).__name__, "it takes TensorRefs, numbers and arrays of numbers"
+    )
+    raise OperandError(f"{op}: cannot combine {other._shown()} with {found(x)}; {fix}")
 
 
 def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:

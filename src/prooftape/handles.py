@@ -60,8 +60,11 @@ class Handle:
 
     @property
     def session(self) -> Session:
-        """The session that recorded this."""
-        return self._token.session
+        """The session that recorded this; raises `StaleHandleError` when it is gone."""
+        found = self._token._session()
+        if found is None:
+            raise StaleHandleError(f"{self!r}: its session no longer exists; keep a reference to the session")
+        return found
 
     @property
     def generation(self) -> int:

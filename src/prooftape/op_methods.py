@@ -42,7 +42,7 @@ def method_source(op: Op) -> str:
         operands = "(" + "".join(f"{n}, " for n in op.operands[:first]) + ")"
         operands += "".join(f" + (() if {n} is None else ({_mask(op, n)},))" for n in optional)
     elif op.variadic:
-        operands = f"tuple({op.operands[0]})"
+        operands = f"self._several(_op, {op.operands[0]})"
     else:
         operands = "(" + "".join(f"{_mask(op, n)}, " for n in op.operands) + ")"
     attrs = "(" + "".join(f"{a.name}, " for a in op.attrs) + ")"

@@ -7,7 +7,7 @@ raises leaves everything as it was; no recorded array can be changed through any
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -261,52 +261,66 @@ class Recorder:
     # -- handles ------------------------------------------------------------------------------------
     def mk_idx(self, id: int, shape: Sequence[int] | None = None) -> TensorRef:
         """The handle of a context id, checked: in range, and of the expected shape when one is given."""
-        return self._checked_id(id, shape, len(self), "context")
+        return self._checked_id("mk_idx", id, shape, len(self), "context")
 
     def mk_leaf_idx(self, id: int, shape: Sequence[int] | None = None) -> TensorRef:
         """Like `mk_idx`, but the id must be a leaf's."""
-        return self._checked_id(id, shape, self._n_leaves, "leaf")
+        return self._checked_id("mk_leaf_idx", id, shape, self._n_leaves, "leaf")
 
-    def _checked_id(self, id: int, shape: Sequence[int] | None, end: int, what: str) -> TensorRef:
+    def _checked_id(self, call: str, id: int, shape: Sequence[int] | None, end: int, what: str) -> TensorRef:
         if isinstance(id, bool) or not isinstance(id, (int, np.integer)) or not 0 <= id < end:
-            raise IndexRangeError(f"id {id!r} is not a {what} id: expected an integer 0 <= id < {end}")
+            raise IndexRangeError(f"{call}: id {id!r} is not a {what} id: expected an integer 0 <= id < {end}")
         type = self._type_of(int(id))
+        if shape is not None and not isinstance(shape, Sequence):
+            raise ValueTypeError(f"{call}: expected a shape, a tuple of integers, got {found(shape)}")
         if shape is not None and type.shape != tuple(shape):
-            raise ShapeError(f"id {id}: expected shape {tuple(shape)}, got {type.shape}")
+            shown = self.graph.describe(int(id))
+            raise ShapeError(f"{call}: id {id}: expected shape {tuple(shape)}, got {type.shape}: {shown}")
         return TensorRef(self._token, int(id), type)
 
     def ref(self, x: TensorRef | int) -> TensorRef:
         """The handle, in this session, of a context id or of another session's handle with the same id and type."""
         if isinstance(x, TensorRef):
-            mine = self.mk_idx(x.id, x.shape)
+            mine = self._checked_id("ref", x.id, None, len(self), "context")
             if mine.type is not x.type:
-                raise ShapeError(f"id {x.id}: expected {x.type}, got {mine.type}")
+                shown = self.graph.describe(x.id)
+                raise ShapeError(f"ref: %{x.id} is {mine.type} here, not {x.type}: {shown}")
             return mine
-        return self.mk_idx(x)
+        return self._checked_id("ref", x, None, len(self), "context")
 
     def _type_of(self, id: int) -> TensorType:
         n = self._n_leaves
         return self._leaves[id].type if id < n else self._nodes[id - n][0].out
+
+    def _holds(self, token: Token) -> bool:
+        """Whether handles with this token are of the present recording, drafts under way included."""
+        root = token.root()
+        current: Token | None = self._token
+        while current is not None:
+            if current is root:
+                return True
+            current = current.parent
+        return False
 
     def _check_handle(self, ref: Handle, kind: type[Handle], what: str) -> None:
         if not isinstance(ref, kind):
             raise OperandError(f"{what}: expected a {kind.__name__}, got {found(ref)}")
         if ref._token is self._token:
             return
-        root, mine = ref._token.root(), self._token
-        current: Token | None = mine
-        while current is not None:
-            if current is root:
-                return
-            current = current.parent
-        if root._session() is not self:
+        if self._holds(ref._token):
+            return
+        root = ref._token.root()
+        owner = root._session()
+        if owner is None:
+            raise StaleHandleError(f"{what}: {ref!r} belongs to a session that no longer exists")
+        if owner is not self:
             again = {NatRef: "input_nat(other.get_nat(ref))", NatVecRef: "input_nat_vec(other.get_nat_vec(ref))"}
             fix = again.get(type(ref), "const(other.get_value(ref))")
             raise ForeignHandleError(
                 f"{what}: {ref!r} belongs to another session; record its value in this one, e.g. {fix}"
             )
         if root.generation == self._generation:
-            raise StaleHandleError(f"{what}: {ref!r} was made inside an operation that failed and was undone")
+            raise StaleHandleError(f"{what}: {ref!r} was recorded inside an operation that failed and was undone; record it again")
         raise StaleHandleError(
             f"{what}: {ref!r} is from before reset_tape() (generation {root.generation}, now "
             f"{self._generation}); record it again"
@@ -325,6 +339,12 @@ class Recorder:
         hint = hints.get(type(x).__name__, "record it first: input(value) before the first op, const(value) any time")
         raise OperandError(f"{what}: expected a TensorRef, got {found(x)}; {hint}")
 
+    def _several(self, op: Op, xs: object) -> tuple[object, ...]:
+        """The operands of an op that takes a list of them."""
+        if isinstance(xs, (Handle, Param, str, np.ndarray)) or not isinstance(xs, Iterable):
+            raise OperandError(f"{op.name}: operand {op.operands[0]}: expected a list of TensorRefs, got {found(xs)}")
+        return tuple(xs)
+
     # -- nodes --------------------------------------------------------------------------------------
     def _apply(
         self,
@@ -337,7 +357,7 @@ class Recorder:
         refs: list[TensorRef] = []
         for i, x in enumerate(operands):
             if x.__class__ is not TensorRef or x._token is not self._token:
-                name = op.operands[0 if op.variadic else min(i, len(op.operands) - 1)]
+                name = f"{op.operands[0]}[{i}]" if op.variadic else op.operands[min(i, len(op.operands) - 1)]
                 x = self._operand(f"{op.name}: operand {name}", x)
             refs.append(x)
         slots = self._nat_slots(op, nats) if op.nats else ()
@@ -459,6 +479,8 @@ class Recorder:
         return state
 
     def _run_draft(self, builder: Callable[..., T]) -> tuple[T, Token, Token]:
+        if not callable(builder):
+            raise OperandError(f"commit: expected a function that takes the session, got {found(builder)}")
         parent, mark = self._token, self._mark()
         draft = Token(self, self._generation, parent)  # type: ignore[arg-type]
         self._token = draft

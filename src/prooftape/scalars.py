@@ -57,10 +57,13 @@ class Scalar:
     def to_user(self, array: Arr) -> Arr:
         """A stored value as a read-only array a user can keep."""
         out = np.asarray(array) if array.dtype.kind == "b" else np.asarray(self._out(array))
-        if out.flags.writeable:
-            if out is array or out.base is not None:
-                out = out.view()
-            out.flags.writeable = False
+        if out is array:
+            owner: object = array  # stored values never change, and a view of a locked array cannot be unlocked
+            while isinstance(owner, np.ndarray):
+                owner.flags.writeable = False
+                owner = owner.base
+            return out.view()
+        out.flags.writeable = False
         return out
 
     def __repr__(self) -> str:

@@ -43,7 +43,7 @@ def test_concat_takes_any_iterable_and_repeated_operands() -> None:
 def test_concat_of_a_handle_or_of_nothing_is_refused() -> None:
     s = Session()
     x = s.add_leaf([[1.0, 2.0]])
-    with pytest.raises(OperandError, match="is not iterable"):
+    with pytest.raises(OperandError, match="expected a list of TensorRefs, got TensorRef"):
         s.concat(x)
     with pytest.raises(OperandError) as caught:
         s.concat([])
