@@ -1,1 +1,1 @@
-"""Implementations of the array vocabulary: floats, exact numbers, graph recording."""
+"""Implementations of the array vocabulary on NumPy arrays: floats and exact numbers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prooftape.arrays.recording import RecordingArrays
+from prooftape.transforms.recording import RecordingArrays
 from prooftape.errors import GradientError, ShapeError
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
