@@ -126,7 +126,7 @@ fold_windows = linear(
 
 def _valid(c: Call) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None:
     value = c.attr("valid")
-    return value.array.astype(np.bool_) if isinstance(value, Literal) else None
+    return value.array.astype(np.bool_, copy=False) if isinstance(value, Literal) else None
 
 
 def _first_max_shape(t: Typing) -> Shape:
