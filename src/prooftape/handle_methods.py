@@ -133,12 +133,22 @@ class TensorRef(BaseTensorRef):
     def __matmul__(self, other: Operand) -> TensorRef:
         if _is_number(other):
             return NotImplemented
-        return self.session.matmul(self, _constant("matmul", other, self))
+        if isinstance(other, TensorRef):
+            return self.session.matmul(self, other)
+
+        def build(s: Session) -> TensorRef:
+            return s.matmul(self, _constant("matmul", other, self))
+
+        return self.session.commit(build)
 
     def __rmatmul__(self, other: Operand) -> TensorRef:
         if _is_number(other):
             return NotImplemented
-        return self.session.matmul(_constant("matmul", other, self), self)
+
+        def build(s: Session) -> TensorRef:
+            return s.matmul(_constant("matmul", other, self), self)
+
+        return self.session.commit(build)
 
     # -- comparisons (masks) --------------------------------------------------------------------
     def __gt__(self, other: Operand) -> TensorRef:

@@ -13,6 +13,7 @@ from typing import Any
 from prooftape.attributes import REQUIRED
 from prooftape.op import Op
 from prooftape.ops import find, table
+from prooftape.types import BOOL
 
 ALIASES = {"max": "maximum", "min": "minimum"}
 """Session methods that are other names of an op."""
@@ -40,11 +41,11 @@ def method_source(op: Op) -> str:
         first = len(op.operands) - op.optional_operands
         optional = op.operands[first:]
         operands = "(" + "".join(f"{n}, " for n in op.operands[:first]) + ")"
-        operands += "".join(f" + (() if {n} is None else ({_mask(op, n)},))" for n in optional)
+        operands += "".join(f" + (() if {n} is None else ({n},))" for n in optional)
     elif op.variadic:
         operands = f"self._several(_op, {op.operands[0]})"
     else:
-        operands = "(" + "".join(f"{_mask(op, n)}, " for n in op.operands) + ")"
+        operands = "(" + "".join(f"{n}, " for n in op.operands) + ")"
     attrs = "(" + "".join(f"{a.name}, " for a in op.attrs) + ")"
     nats = "(" + "".join(f"{n}, " for n in op.nats) + ")"
     if not op.nats and not op.variadic and not op.optional_operands and not op.operand_dtypes:
@@ -56,14 +57,8 @@ def method_source(op: Op) -> str:
             return f"def {op.name}(self, {head}): return self._apply1(_op, {op.operands[0]})"
         if len(op.operands) == 2:
             return f"def {op.name}(self, {head}): return self._apply2(_op, {op.operands[0]}, {op.operands[1]})"
-    return f"def {op.name}(self, {head}): return self._apply(_op, {operands}, {attrs}, {nats})"
-
-
-def _mask(op: Op, operand: str) -> str:
-    """A mask operand may be given as a constant boolean array."""
-    if op.operand_dtypes and op.operand_dtypes[op.operands.index(operand)] == "bool":
-        return f"self._mask_operand({operand})"
-    return operand
+    apply = "self._apply_masked" if BOOL in op.operand_dtypes else "self._apply"
+    return f"def {op.name}(self, {head}): return {apply}(_op, {operands}, {attrs}, {nats})"
 
 
 def make_method(op: Op) -> Callable[..., Any]:

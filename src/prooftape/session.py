@@ -24,7 +24,7 @@ from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import find
 from prooftape.recorder import Mark, Recorder
-from prooftape.scalars import Scalar
+from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
 from prooftape.types import BOOL, REAL
@@ -82,14 +82,24 @@ class Session(Recorder, OpMethods):
                 raise ValueTypeError(f"{record.name}: unknown attribute {name!r}; it takes {sorted(known)}")
         return self._apply(record, operands, tuple({**known, **attrs}.values()), nats)
 
-    def _mask_operand(self, mask: object) -> object:
-        """A mask operand: a handle as it is, a boolean array as a constant."""
-        if isinstance(mask, TensorRef):
-            return mask
-        array = np.asarray(mask) if isinstance(mask, (np.ndarray, list, tuple, bool, np.bool_)) else None
-        if array is not None and array.dtype.kind == "b":
-            return self.const(array)
-        return mask
+    def _apply_masked(
+        self, op: Op, operands: tuple[object, ...], attrs: tuple[object, ...], nats: Sequence[object]
+    ) -> TensorRef:
+        """`_apply` for an op whose mask operands may be given as constant boolean arrays. Atomic."""
+        if all([isinstance(x, TensorRef) for x in operands]):
+            return self._apply(op, operands, attrs, nats)
+
+        def given(s: Session, x: object, dtype: str) -> object:
+            if dtype != BOOL or not isinstance(x, (np.ndarray, list, tuple, bool, np.bool_)):
+                return x
+            array = as_array(x, f"{op.name}: mask")
+            return s.const(array) if array.dtype.kind == "b" else x
+
+        def build(s: Session) -> TensorRef:
+            given_as = zip(operands, op.operand_dtypes, strict=False)  # optional operands may be left out
+            return s._apply(op, [given(s, x, dtype) for x, dtype in given_as], attrs, nats)
+
+        return self.commit(build)
 
     # -- evaluation ---------------------------------------------------------------------------------
     def _compiled(self, n_nodes: int) -> list[Instr]:
