@@ -8,7 +8,7 @@
     grads[w]
 """
 
-from prooftape import errors
+from prooftape import errors, training
 from prooftape.grads import Grads
 from prooftape.graph import Graph
 from prooftape.handle_methods import TensorRef
@@ -20,6 +20,7 @@ from prooftape.scalars import modular
 from prooftape.session import Session
 from prooftape.state import SessionState
 from prooftape.tape import Tape, compile_tape
+from prooftape.training import adam, adamw, sgd
 from prooftape.transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "SessionState",
     "Tape",
     "TensorRef",
+    "adam",
+    "adamw",
     "compile_tape",
     "errors",
     "grad",
@@ -42,6 +45,8 @@ __all__ = [
     "jvp",
     "modular",
     "register",
+    "sgd",
+    "training",
     "value_and_grad",
     "vjp",
 ]

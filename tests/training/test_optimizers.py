@@ -366,5 +366,6 @@ def test_plain_sgd_agrees_with_sgd_step_all() -> None:
 
 
 def test_the_short_names_show_the_settings() -> None:
+    assert (pt.sgd, pt.adam, pt.adamw) == (sgd, adam, adamw)
     assert repr(adam(lr=0.5)) == ("<Adam(lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0), 0 steps>")
     assert sgd.__name__ == "sgd" and "SGD" in (sgd.__doc__ or "")
