@@ -215,13 +215,13 @@ def machine() -> dict[str, object]:
         "cpu": model,
         "cores": os.cpu_count(),
         "system": platform.system(),
-        "pinned_cores": 1 if hasattr(os, "sched_setaffinity") else None,
+        "pinned to cores": 1 if hasattr(os, "sched_setaffinity") else None,
     }
     if hasattr(os, "getloadavg"):
-        facts["load_average"] = [round(value, 2) for value in os.getloadavg()]
+        facts["load average"] = [round(value, 2) for value in os.getloadavg()]
     total = _meminfo_gib()
     if total is not None:
-        facts["memory_gib"] = total
+        facts["memory in GiB"] = total
     blas = _blas_kernels()
     if blas:
         facts["blas"] = blas
@@ -297,6 +297,10 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def write_report(
     name: str, question: str, body: str, data: Mapping[str, object], packages: Iterable[str]
 ) -> str:
@@ -306,7 +310,7 @@ def write_report(
         f"# {question}",
         "",
         f"Written by `python benchmarks/{name}.py`. Commit {head}.",
-        "Machine: " + ", ".join(f"{key} {value}" for key, value in facts.items()) + ".",
+        "Machine: " + "; ".join(f"{key} {_plain(value)}" for key, value in facts.items()) + ".",
         "Versions: " + ", ".join(f"{key} {value}" for key, value in found.items()) + ".",
         "CPU time, one thread, one core, interleaved, medians over the rounds. Compare inside one table.",
         "",

@@ -88,18 +88,29 @@ def numpy_step(problem: Problem, dtype: npt.DTypeLike = np.float32) -> Step:
 
 
 def prooftape_step(problem: Problem) -> Step:
+    """The batch is resident: a frozen parameter, read where it lies (`input` copies what it is given)."""
+    return _prooftape_step(problem, resident=True)
+
+
+def prooftape_copying_step(problem: Problem) -> Step:
+    """The batch is handed over anew at every step, as in a loop over a data set."""
+    return _prooftape_step(problem, resident=False)
+
+
+def _prooftape_step(problem: Problem, resident: bool) -> Step:
     import prooftape as pt
 
     session = pt.Session(scalar="float32")
     w1_param, b1_param = session.param(problem.w1, name="w1"), session.param(problem.b1, name="b1")
     w2_param, b2_param = session.param(problem.w2, name="w2"), session.param(problem.b2, name="b2")
     batch, answers = problem.x, problem.labels
+    held = session.param(batch, name="x", requires_grad=False)
 
     def step() -> float:
         s = session
         s.reset_tape()
         w1, b1, w2, b2 = s.use(w1_param), s.use(b1_param), s.use(w2_param), s.use(b2_param)
-        x = s.input(batch)
+        x = s.use(held) if resident else s.input(batch)
         labels = s.input_nat_vec(answers)
         h = s.relu(s.linear(w1, b1, x))
         loss = s.cross_entropy(s.linear(w2, b2, h), labels)
@@ -196,6 +207,7 @@ def torch_step(problem: Problem) -> Step:
 
 ENGINES: dict[str, Callable[[Problem], Step]] = {
     "prooftape": prooftape_step,
+    "prooftape, input copied": prooftape_copying_step,
     "NumPy by hand": numpy_step,
     "MyGrad": mygrad_step,
     "MyGrad, unguarded": mygrad_unguarded_step,
