@@ -140,7 +140,7 @@ def test_training_step_against_numpy_by_hand() -> None:
 
 @pytest.mark.slow
 def test_recording_an_op() -> None:
-    # An absolute time has no peer in the same run to be divided by: the quietest round is the one that counts.
+    # An absolute time has no peer in the same run to be divided by: the quietest round counts.
     def measure() -> dict[str, float]:
         ops = benchmark("recording.py", "--rounds", "9", "--json")["ops"]
         return {"microseconds an op": 1e6 * ops["all of the above, in turn"]["min_s"]}
