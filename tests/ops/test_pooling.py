@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from op_calls import count_up, grads, rationals, refusal, tangent, value, zeros
 
+from prooftape.arrays.floats import FloatArrays
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 INF = np.inf
@@ -121,6 +123,22 @@ def test_max_pool_padding_is_never_a_candidate() -> None:
 def test_max_pool_nan_wins() -> None:
     assert np.isnan(value("max_pool", [[1.0, np.nan, INF]], kernel=3)).all()
     assert grads("max_pool", [[1.0, np.nan, INF]], ct=[[1.0]], kernel=3)[0].tolist() == [[0.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize("special", [0.0, -INF, INF, np.nan])
+def test_many_windows_are_searched_as_few_are(special: float) -> None:
+    """The float engine searches many short rows cell by cell; ties, padding, inf and nan must not differ."""
+    xp = FloatArrays(np.float64)
+    rng = np.random.default_rng(9)
+    x = rng.integers(-2, 3, size=(2500, 5)).astype(np.float64)
+    x[rng.random(x.shape) < 0.3] = special
+    x[7] = -INF
+    some = rng.random((2500, 5)) < 0.7
+    some[:, 2] = True
+    for valid in (None, some, np.array([True, False, True, True, False]), np.array([True])):
+        each = [some[i : i + 1] if valid is some else valid for i in range(len(x))]
+        rows = [xp.first_max(x[i : i + 1], v) for i, v in enumerate(each)]
+        assert np.array_equal(xp.first_max(x, valid), np.concatenate(rows))
 
 
 def test_smooth_maxima_do_not_overflow() -> None:

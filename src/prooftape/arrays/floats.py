@@ -236,6 +236,11 @@ class FloatArrays(StructuralArrays):
         return out
 
     def first_max(self, x: Arr, valid: Mask | None) -> Arr:
+        cells = x.shape[-1]
+        if cells <= MANY_SHORT_ROWS[0] and x.size >= MANY_SHORT_ROWS[1] * cells:
+            hits = _first_max_by_cell(x, valid)
+            if hits is not None:
+                return hits
         candidates = x if valid is None else np.where(valid, x, self._number(-np.inf))
         best: NDArray[Any] = candidates.argmax(axis=-1)
         if valid is not None:
@@ -243,8 +248,33 @@ class FloatArrays(StructuralArrays):
             ok = np.broadcast_to(valid, x.shape)
             chosen = np.take_along_axis(ok, best[..., None], -1)[..., 0]
             best = np.where(chosen, best, ok.argmax(axis=-1))
-        result: Arr = best[..., None] == np.arange(x.shape[-1])
+        result: Arr = best[..., None] == np.arange(cells)
         return result
+
+
+MANY_SHORT_ROWS = (32, 2048)  # at most 32 cells, at least 2048 rows: measured, argmax is slow on short rows
+
+
+def _first_max_by_cell(x: Arr, valid: Mask | None) -> Arr | None:
+    """`first_max` cell by cell, over all rows at once (20 times faster on windows); None at a nan."""
+    planes = list(np.moveaxis(x, -1, 0))
+    if valid is not None:
+        valid = np.broadcast_to(valid, (*valid.shape[:-1], len(planes)))
+    allowed = [None if valid is None or valid[..., k].all() else valid[..., k] for k in range(len(planes))]
+    best = np.full(planes[0].shape, -np.inf, x.dtype)
+    for plane, ok in zip(planes, allowed, strict=True):
+        np.maximum(best, plane if ok is None else np.where(ok, plane, best), out=best)
+    if has_nan(best):
+        return None
+    free = np.ones(best.shape, np.bool_)
+    hits = np.empty((len(planes), *best.shape), np.bool_)
+    for hit, plane, ok in zip(hits, planes, allowed, strict=True):
+        np.equal(plane, best, out=hit)
+        hit &= free
+        if ok is not None:
+            hit &= ok
+        free ^= hit
+    return np.moveaxis(hits, 0, -1)
 
 
 class LowPrecision(FloatArrays):

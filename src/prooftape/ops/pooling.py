@@ -47,6 +47,11 @@ def _winners(xp: Vocabulary[A], win: Windows, x: A) -> A:
     return xp.first_max(win.rows(xp, win.pad(xp, xp.reshape(x, win.image_shape))), win.inside())
 
 
+def _zeros(xp: Vocabulary[A], win: Windows) -> A:
+    """A broadcast zero: it takes no memory and leaves the order of the cells in memory to the others."""
+    return xp.broadcast(xp.full((), 0), win.rows_shape, ())
+
+
 def _max_jvp(
     xp: Vocabulary[A], c: Call, primals: Sequence[A], out: A, tangents: Sequence[A | None]
 ) -> A | None:
@@ -54,7 +59,7 @@ def _max_jvp(
     assert dx is not None
     win = _windows(c)
     moves = win.rows(xp, win.pad(xp, xp.reshape(dx, win.image_shape)))
-    chosen = xp.where(_winners(xp, win, primals[0]), moves, xp.full(win.rows_shape, 0))
+    chosen = xp.where(_winners(xp, win, primals[0]), moves, _zeros(xp, win))
     return xp.reshape(xp.sum(chosen, (len(win.rows_shape) - 1,)), c.shape)
 
 
@@ -64,7 +69,7 @@ def _max_vjp(
     win = _windows(c)
     shape = win.rows_shape
     g = xp.broadcast(xp.reshape(ct, shape[:-1]), shape, tuple(range(len(shape) - 1)))
-    placed = xp.where(_winners(xp, win, saved[0]), g, xp.full(shape, 0))
+    placed = xp.where(_winners(xp, win, saved[0]), g, _zeros(xp, win))
     return (xp.reshape(win.from_rows(xp, placed), c.shapes[0]),)
 
 

@@ -183,11 +183,11 @@ class Windows:
 
     def rows(self, xp: Vocabulary[A], padded: A) -> A:
         """Padded images -> (batch, channels, counts…, cells)."""
-        return xp.reshape(self.split(xp, padded), self.rows_shape)
+        return xp.permute(self.stacked(xp, padded), (*range(1, self.rank + 3), 0))
 
     def from_rows(self, xp: Vocabulary[A], rows: A) -> A:
         """Transpose of `pad` then `rows`."""
-        return self.merge(xp, xp.reshape(rows, (*self.rows_shape[:-1], *self.kernel)))
+        return self.unstack(xp, xp.permute(rows, (self.rank + 2, *range(self.rank + 2))))
 
     @property
     def rows_shape(self) -> Shape:
