@@ -76,7 +76,8 @@ class StructuralArrays(Vocabulary[Arr]):
 
     def pad(self, x: Arr, widths: Sequence[tuple[int, int]], value: Number = 0) -> Arr:
         shape = tuple(lo + d + hi for d, (lo, hi) in zip(x.shape, widths, strict=True))
-        out = self.zeros(shape) if value == 0 else np.array(self.full(shape, value))
+        plain = value == 0 and not str(value).startswith("-")  # -0.0 is asked for on purpose
+        out = self.zeros(shape) if plain else np.array(self.full(shape, value))
         # the Ellipsis: without it a rank-0 object array would be stored as an element, not copied
         out[(*(slice(lo, lo + d) for d, (lo, _) in zip(x.shape, widths, strict=True)), ...)] = x
         return out

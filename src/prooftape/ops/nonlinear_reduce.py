@@ -9,6 +9,7 @@ from typing import Any
 from prooftape.attributes import Attr
 from prooftape.errors import RuleError
 from prooftape.op import EVERYWHERE, Call, Domain, Op, Operand, Sample, Typing
+from prooftape.ops.exp_difference import exp_difference
 from prooftape.ops.reduce import (
     AXIS,
     count,
@@ -145,25 +146,11 @@ def _logsumexp(xp: Vocabulary[A], c: Call, x: A) -> A:
     return xp.add(xp.log(sum_over(xp, c, xp.exp(xp.sub(x, spread(xp, c, shift))))), shift)
 
 
-def _exp_of_difference(xp: Vocabulary[A], x: A, y: A) -> A:
-    """exp(x - y) to full relative accuracy: the rounding error of x - y, which exp magnifies, is put back.
-
-    The error comes from Knuth's TwoSum (exact for any order of magnitudes); in exact arithmetic it is 0.
-    """
-    d = xp.sub(x, y)
-    back = xp.sub(d, x)
-    error = xp.sub(xp.sub(x, xp.sub(d, back)), xp.add(y, back))
-    # an infinite x leaves inf - inf in it: nan, which equals nothing
-    error = xp.where(xp.equal(error, error), error, xp.full(xp.shape(x), 0))
-    e = xp.exp(d)
-    return xp.add(e, xp.amul(xp.stop_gradient(error), e))
-
-
 def _softmax(xp: Vocabulary[A], c: Call, x: A) -> A:
     """exp(x) over its sum, the slope of log-sum-exp; 0 where every entry is -inf."""
     if count(c) == 0:
         return x
-    e = _exp_of_difference(xp, x, spread(xp, c, _shift(xp, c, x)))
+    e = exp_difference(xp, x, spread(xp, c, _shift(xp, c, x)))
     total, zero = sum_over(xp, c, e), xp.full(c.shape, 0)
     total = xp.where(xp.equal(total, zero), xp.full(c.shape, 1), total)
     return xp.div(e, spread(xp, c, total))

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from prooftape.attributes import Attr
 from prooftape.errors import AttributeValueError, RuleError
 from prooftape.op import Call, Op, Operand, Sample, Typing
+from prooftape.ops.exp_difference import exp_difference
 from prooftape.types import Shape, normalize_axis
-from prooftape.vocabulary import A, Vocabulary, keep, shift
+from prooftape.vocabulary import A, Vocabulary, keep
 
 
 def row_max(xp: Vocabulary[A], x: A) -> A:
@@ -22,17 +23,9 @@ def row_max(xp: Vocabulary[A], x: A) -> A:
 
 
 def shifted_exp(xp: Vocabulary[A], x: A) -> A:
-    """exp(x - row maximum) along the last axis, with relative accuracy also where x - max is large.
-
-    The difference is z + low exactly (Knuth's two-sum); exp(z + low) = exp(z) * (1 + low) to rounding.
-    """
+    """exp(x - row maximum) along the last axis, with relative accuracy also where x - max is large."""
     shape = xp.shape(x)
-    m = keep(xp, row_max(xp, x), shape, (len(shape) - 1,))
-    z = xp.sub(x, m)
-    minus_m = xp.sub(z, x)
-    low = xp.sub(xp.sub(x, xp.sub(z, minus_m)), xp.add(m, minus_m))
-    # absorbing: z = -inf gives exp 0 and a meaningless low
-    return xp.amul(xp.exp(z), shift(xp, xp.stop_gradient(low), 1))
+    return exp_difference(xp, x, keep(xp, row_max(xp, x), shape, (len(shape) - 1,)))
 
 
 def _weights(xp: Vocabulary[A], x: A) -> tuple[A, A]:
