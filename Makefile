@@ -60,6 +60,7 @@ bench: setup ## measure against the rivals that are installed
 
 golden: setup-interop ## make the golden values again from torch
 	$(ONE_THREAD) $(PY) scripts/make_golden.py
+	$(ONE_THREAD) $(PY) scripts/make_optimizer_golden.py
 
 golden-check: setup-interop ## compare the committed golden values with torch's
 	$(ONE_THREAD) $(PY) scripts/make_golden.py --check

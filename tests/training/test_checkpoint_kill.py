@@ -94,7 +94,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     moments = random.Random(20240229)
     during = 0
-    for _ in range(25):
+    for _ in range(15):
         with start(path, "none", 0) as child:
             assert child.stdout is not None
             first = child.stdout.readline()
