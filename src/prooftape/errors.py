@@ -126,9 +126,17 @@ def found(value: object) -> str:
     shape, name = getattr(value, "shape", None), type(value).__name__
     if isinstance(shape, tuple) and shape and not repr(value).startswith(name):
         return f"{name} of shape {shape}"
-    text = repr(value.item() if shape == () and hasattr(value, "item") and name != "TensorRef" else value)
+    try:
+        text = repr(value.item() if shape == () and hasattr(value, "item") and name != "TensorRef" else value)
+    except ValueError:  # Python does not print integers of more than 4300 digits
+        return f"a huge {name}"
     if " at 0x" in text:
         return f"a {name}"
     if not text.startswith(name):
         text = f"{name} {text}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def count(n: int, noun: str) -> str:
+    """`1 operand`, `2 operands`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import OperandError, ShapeError, found
+from prooftape.errors import AttributeValueError, OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.types import broadcast_shape
@@ -67,9 +67,8 @@ class TensorRef(BaseTensorRef):
 
     def __array_function__(self, func: object, types: object, args: object, kwargs: object) -> NoReturn:
         name = getattr(func, "__name__", "a function")
-        raise OperandError(
-            f"numpy.{name}: {self._shown()} is a recorded value, not an array; use the session's ops or ref.value"
-        )
+        problem = f"numpy.{name}: {self._shown()} is a recorded value, not an array"
+        raise OperandError(f"{problem}; use the session's ops or ref.value")
 
     def __len__(self) -> int:
         if not self.type.shape:
@@ -216,8 +215,10 @@ class TensorRef(BaseTensorRef):
     def transpose(self, axis0: int, axis1: int) -> TensorRef:
         """Two axes swapped."""
         n = self.ndim
-        if not (-n <= axis0 < n and -n <= axis1 < n):
-            raise ShapeError(f"transpose: axes {axis0}, {axis1} out of range for {self!r}")
+        for axis in (axis0, axis1):
+            if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -n <= axis < n:
+                wanted = f"two axes of {self._shown()}, integers from {-n} to {n - 1}"
+                raise AttributeValueError(f"transpose: expected {wanted}, got {found(axis)}")
         axes = list(range(n))
         axes[axis0 % n], axes[axis1 % n] = axes[axis1 % n], axes[axis0 % n]
         return self.session.permute(self, axes)
@@ -282,10 +283,9 @@ def _is_number(x: object) -> TypeGuard[Number]:
     return isinstance(x, (Real, np.number)) or (hasattr(x, "p") and hasattr(x, "q"))
 
 
-def _flat(dims: Sequence[int | Sequence[int]]) -> tuple[int, ...]:
-    if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)):
-        return tuple(dims[0])
-    return tuple(dims)  # type: ignore[arg-type]
+def _flat(dims: Sequence[int | Sequence[int]]) -> Any:
+    """What `x.reshape(2, 3)` and `x.reshape((2, 3))` mean alike; the attribute's reader checks it."""
+    return dims[0] if len(dims) == 1 else dims
 
 
 def binary(op: str, a: object, b: object) -> TensorRef:

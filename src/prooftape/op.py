@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prooftape.attributes import REQUIRED, Attr, AttrValue, attr_key
-from prooftape.errors import AttributeValueError, OperandError, RuleError
+from prooftape.errors import AttributeValueError, OperandError, RuleError, count
 from prooftape.literal import Literal
 from prooftape.numbers import Number
 from prooftape.types import BOOL, REAL, Shape, TensorType
@@ -30,6 +30,7 @@ Pairs = tuple[tuple[int, int], ...]
 OUT: Final = "out"
 """Name of the op's own result in a save list."""
 
+MAX_RANK: Final = 64  # NumPy's limit
 _MAX_INTERNED: Final = 4096  # calls kept per op; beyond it (thousands of shapes) the cache starts over
 
 
@@ -250,6 +251,12 @@ class Op:
         if not any(True for _ in self.samples()):
             raise ValueError(f"op {self.name}: no samples")
 
+    def operand_name(self, i: int) -> str:
+        """How messages name operand i: `x`, or `xs[i]` of a variadic op."""
+        if self.variadic:
+            return f"{self.operands[0]}[{i}]"
+        return self.operands[i] if i < len(self.operands) else f"operand {i}"
+
     def save_positions(self, arity: int) -> tuple[int, ...]:
         """Saved values as operand positions; `arity` stands for the result. Absent optionals are skipped."""
         where = {name: i for i, name in enumerate(self.operands)}
@@ -295,6 +302,8 @@ class Op:
         self._check_operands(types, nat_sizes)
         typing = Typing(self, types, nat_sizes, {a.name: v for a, v in zip(self.attrs, values, strict=True)})
         shape = self.shape_rule(typing)
+        if len(shape) > MAX_RANK:
+            raise RuleError(f"the result would have rank {len(shape)}", f"an array has at most {MAX_RANK} axes")
         canonical = tuple(typing.attrs[a.name] for a in self.attrs)
         return Call(self, canonical, types, nat_sizes, TensorType.of(shape, self.out_dtype))
 
@@ -305,14 +314,13 @@ class Op:
             if not types:
                 raise RuleError("needs at least one operand", "pass a non-empty list", OperandError)
         elif not least <= len(types) <= most:
-            takes = str(most) if least == most else f"{least} to {most}"
-            raise RuleError(f"takes {takes} operands, got {len(types)}", "", OperandError)
+            takes = count(most, "operand") if least == most else f"{least} to {most} operands"
+            raise RuleError(f"takes {takes}, got {len(types)}", "", OperandError)
         if len(nat_sizes) != len(self.nats):
             raise RuleError(
-                f"takes {len(self.nats)} index references, got {len(nat_sizes)}", "", OperandError
+                f"takes {count(len(self.nats), 'index reference')}, got {len(nat_sizes)}", "", OperandError
             )
         for i, t in enumerate(types):
-            name = self.operands[0 if self.variadic else i]
             want = self.operand_dtypes[0 if self.variadic else i] if self.operand_dtypes else REAL
             if t.dtype != want:
                 what = "a mask (boolean)" if want == BOOL else "real numbers"
@@ -321,7 +329,7 @@ class Op:
                     if want == BOOL
                     else "turn a mask into numbers with where(mask, ones, zeros)"
                 )
-                raise RuleError(f"operand {name} must be {what}, got {t}", hint, OperandError)
+                raise RuleError(f"operand {self.operand_name(i)} must be {what}, got {t}", hint, OperandError)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

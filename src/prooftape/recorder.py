@@ -27,6 +27,7 @@ from prooftape.errors import (
     ValueTypeError,
     check_flag,
     check_name,
+    count,
     found,
 )
 from prooftape.graph import Graph, Leaf, Location, Node, Prefix
@@ -153,9 +154,8 @@ class Recorder:
         """Append a leaf with the parameter's current value; a training step will update the parameter."""
         self.ensure_no_nodes("use")
         if not isinstance(param, Param):
-            raise OperandError(
-                f"use: expected a Param, got {found(param)}; make one with param(init), or pass data with input(value)"
-            )
+            fix = "make one with param(init), or pass data with input(value)"
+            raise OperandError(f"use: expected a Param, got {found(param)}; {fix}")
         if param.scalar.name != self.scalar.name:
             raise ValueTypeError(
                 f"use: {param!r} holds {param.scalar.name}, this session runs in {self.scalar.name}; "
@@ -314,13 +314,17 @@ class Recorder:
         if owner is None:
             raise StaleHandleError(f"{what}: {ref!r} belongs to a session that no longer exists")
         if owner is not self:
-            again = {NatRef: "input_nat(other.get_nat(ref))", NatVecRef: "input_nat_vec(other.get_nat_vec(ref))"}
-            fix = again.get(type(ref), "const(other.get_value(ref))")
+            fix = {
+                NatRef: "input_nat(other.get_nat(ref))",
+                NatVecRef: "input_nat_vec(other.get_nat_vec(ref))",
+            }.get(type(ref), "const(other.get_value(ref))")
             raise ForeignHandleError(
                 f"{what}: {ref!r} belongs to another session; record its value in this one, e.g. {fix}"
             )
         if root.generation == self._generation:
-            raise StaleHandleError(f"{what}: {ref!r} was recorded inside an operation that failed and was undone; record it again")
+            raise StaleHandleError(
+                f"{what}: {ref!r} was recorded inside an operation that failed and was undone; record it again"
+            )
         raise StaleHandleError(
             f"{what}: {ref!r} is from before reset_tape() (generation {root.generation}, now "
             f"{self._generation}); record it again"
@@ -342,7 +346,8 @@ class Recorder:
     def _several(self, op: Op, xs: object) -> tuple[object, ...]:
         """The operands of an op that takes a list of them."""
         if isinstance(xs, (Handle, Param, str, np.ndarray)) or not isinstance(xs, Iterable):
-            raise OperandError(f"{op.name}: operand {op.operands[0]}: expected a list of TensorRefs, got {found(xs)}")
+            what = f"{op.name}: operand {op.operands[0]}"
+            raise OperandError(f"{what}: expected a list of TensorRefs, got {found(xs)}")
         return tuple(xs)
 
     # -- nodes --------------------------------------------------------------------------------------
@@ -357,10 +362,9 @@ class Recorder:
         refs: list[TensorRef] = []
         for i, x in enumerate(operands):
             if x.__class__ is not TensorRef or x._token is not self._token:
-                name = f"{op.operands[0]}[{i}]" if op.variadic else op.operands[min(i, len(op.operands) - 1)]
-                x = self._operand(f"{op.name}: operand {name}", x)
+                x = self._operand(f"{op.name}: operand {op.operand_name(i)}", x)
             refs.append(x)
-        slots = self._nat_slots(op, nats) if op.nats else ()
+        slots = self._nat_slots(op, nats) if op.nats or nats else ()
         sizes = tuple([n for _, n in slots])
         call = self._call(op, refs, attrs, sizes)
         if op.record_check is not None:
@@ -407,6 +411,8 @@ class Recorder:
 
     def _nat_slots(self, op: Op, nats: Sequence[object]) -> list[tuple[int, int]]:
         """(start, length) in the nat environment of each index operand."""
+        if len(nats) != len(op.nats):
+            raise OperandError(f"{op.name}: takes {count(len(op.nats), 'index reference')}, got {len(nats)}")
         slots = []
         for name, ref in zip(op.nats, nats, strict=True):
             what = f"{op.name}: index {name}"
@@ -456,9 +462,9 @@ class Recorder:
 
     def _refusal(self, op: Op, refs: Sequence[TensorRef], e: RuleError) -> ProofTapeError:
         """What a user reads: the op, the problem, the operands with shapes and source lines, the fix."""
-        names = op.operands * len(refs) if op.variadic else op.operands
+        names = [op.operand_name(i) for i in range(len(refs))]
         graph = self.graph
-        shown = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=False))
+        shown = ", ".join(f"{n} = {graph.describe(r.id)}" for n, r in zip(names, refs, strict=True))
         text = f"{op.name}: {e.problem}" + (f": {shown}" if shown else "")
         return e.kind(text + (f"; {e.hint}" if e.hint else ""))
 
@@ -512,7 +518,8 @@ class Recorder:
 
 def _refuse_recorded(what: str, expected: str, value: object) -> None:
     if isinstance(value, (Handle, Param)):
-        fix = "put it into the graph with use(param)" if isinstance(value, Param) else "it is recorded already"
+        fix = "put it into the graph with use(param)"
+        fix = fix if isinstance(value, Param) else "it is recorded already"
         raise ValueTypeError(f"{what}: expected {expected}, got {value!r}; {fix}")
 
 

@@ -14,7 +14,14 @@ import numpy as np
 
 from prooftape.arrays.structure import Arr
 from prooftape.domains import check_domain
-from prooftape.errors import GradientError, HandleError, ShapeError, ValueTypeError, check_flag
+from prooftape.errors import (
+    AttributeValueError,
+    GradientError,
+    HandleError,
+    ShapeError,
+    ValueTypeError,
+    check_flag,
+)
 from prooftape.grads import Grads
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
@@ -22,7 +29,7 @@ from prooftape.handles import NatRef, NatVecRef
 from prooftape.numbers import as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
-from prooftape.ops import find
+from prooftape.ops import named_op
 from prooftape.recorder import Mark, Recorder
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
@@ -75,18 +82,19 @@ class Session(Recorder, OpMethods):
     # -- recording any op ---------------------------------------------------------------------------
     def apply(self, op: str | Op, *operands: object, nats: Sequence[NatRef | NatVecRef] = (), **attrs: object) -> TensorRef:
         """Record an op by name or record, e.g. one added with `prooftape.register`. Attributes by keyword."""
-        record = find(op) if isinstance(op, str) else op
+        record = named_op(op)
         known = {a.name: a.default for a in record.attrs}
         for name in attrs:
             if name not in known:
-                raise ValueTypeError(f"{record.name}: unknown attribute {name!r}; it takes {sorted(known)}")
+                takes = f"its attributes are {', '.join(known)}" if known else "it has none"
+                raise AttributeValueError(f"{record.name}: unknown attribute {name!r}; {takes}")
         return self._apply(record, operands, tuple({**known, **attrs}.values()), nats)
 
     def _apply_masked(
         self, op: Op, operands: tuple[object, ...], attrs: tuple[object, ...], nats: Sequence[object]
     ) -> TensorRef:
         """`_apply` for an op whose mask operands may be given as constant boolean arrays. Atomic."""
-        if all([isinstance(x, TensorRef) for x in operands]):
+        if all(isinstance(x, TensorRef) for x in operands):
             return self._apply(op, operands, attrs, nats)
 
         def given(s: Session, x: object, dtype: str) -> object:

@@ -42,7 +42,7 @@ REFUSED = [
     (HEAD + "%2 = neg(%0) : real[3]", "line 5, column 16: expected real[2,3], the type that neg gives here, found real[3]"),
     (HEAD + "%2 = neg(%0) : bool[2,3]", "line 5, column 16: expected real[2,3], the type that neg gives here, found bool[2,3]"),
     (HEAD + "%2 = neg(%0) : real[2,3] x", "line 5, column 26: expected the end of the line, found 'x'"),
-    (HEAD + "%2 = neg() : real[2,3]", "line 5, column 6: neg: takes 1 operands, got 0"),
+    (HEAD + "%2 = neg() : real[2,3]", "line 5, column 6: neg: takes 1 operand, got 0"),
     (HEAD + "%2 = add(%0) : real[2,3]", "line 5, column 6: add: takes 2 operands, got 1: %0 real[2,3]"),
     (HEAD + "%2 = greater(%0, %1) : bool[2,3]\n%3 = neg(%2) : real[2,3]", "line 6, column 6: neg: operand x must be real numbers, got bool[2,3]: %2 bool[2,3]; turn a mask into numbers with where(mask, ones, zeros)"),
     (HEAD + "%2 = neg(%0, nat[0:3]) : real[2,3]", "line 5, column 6: neg: takes 0 index references, got 1: %0 real[2,3]"),

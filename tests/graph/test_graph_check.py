@@ -97,7 +97,7 @@ MUTATIONS: list[tuple[str, Callable[[], Graph], int, str]] = [
     ("unlike any op", lambda: with_call(2, op=replace(find("neg"), name="xyzzy")), 5, "node %5 is ill-formed: unknown op 'xyzzy'; add it with prooftape.register(op)"),
     ("look-alike op", lambda: with_call(2, op=replace(find("neg"))), 5, "node %5 is ill-formed: its op is another record than the op that is registered as 'neg'"),
     ("operand types", lambda: with_call(2, types=("real[3]",)), 5, "node %5 is ill-formed: operand types must be a tuple of TensorTypes, got ('real[3]',)"),
-    ("number of operand types", lambda: with_call(2, types=(REAL3, REAL3)), 5, "node %5 is ill-formed: neg: takes 1 operands, got 2: real[3], real[3]"),
+    ("number of operand types", lambda: with_call(2, types=(REAL3, REAL3)), 5, "node %5 is ill-formed: neg: takes 1 operand, got 2: real[3], real[3]"),
     ("types that do not fit", lambda: with_call(1, types=(MASK3, REAL3, REAL4)), 4, "node %4 is ill-formed: where: operand shapes differ: bool[3], real[3], real[4]; shapes must be equal; use broadcast_to (operators such as a + b insert it)"),
     ("attribute missing", lambda: with_call(0, attrs=(-1,)), 3, "node %3 is ill-formed: clamp has the attributes ['lo', 'hi'], got the values (-1,)"),
     ("attribute type", lambda: with_call(0, attrs=(-1, True)), 3, "node %3 is ill-formed: clamp: attribute hi: expected a number, got the boolean True: real[3]; literal upper bound"),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from difflib import get_close_matches
 from functools import cache
 
+from prooftape.errors import OperandError, found
 from prooftape.op import Op
 
 _outside: dict[str, Op] = {}
@@ -34,6 +36,20 @@ def find(name: str) -> Op:
     """The op of this name; raises KeyError when there is none."""
     found = _found().get(name)
     return _outside[name] if found is None else found
+
+
+def named_op(op: object) -> Op:
+    """The op of this name, or the op itself; raises `OperandError` with the closest names there are."""
+    if isinstance(op, Op):
+        return op
+    if not isinstance(op, str):
+        raise OperandError(f"apply: expected the name of an op or an Op, got {found(op)}")
+    try:
+        return find(op)
+    except KeyError:
+        close = get_close_matches(op, table(), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; register(op) adds one"
+        raise OperandError(f"apply: unknown op {op!r}{hint}") from None
 
 
 def register(op: Op) -> Op:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from prooftape.attributes import Attr
 from prooftape.declare import Gate, constant, elementwise, elementwise_samples, linear, same_shape
-from prooftape.errors import AttributeValueError, RuleError
+from prooftape.errors import AttributeValueError, RuleError, found
 from prooftape.op import Call, Domain, Operand, Sample, Typing
 from prooftape.types import Shape
 from prooftape.vocabulary import A, Vocabulary
@@ -148,12 +148,10 @@ def _pow_partial(xp: Vocabulary[A], c: Call, x: A) -> A:
 
 
 def _pow_shape(t: Typing) -> Shape:
-    try:
-        Fraction(t.number("c"))
-    except (ValueError, OverflowError):
-        raise RuleError(
-            f"the exponent must be finite, got {t.attrs['c']}", "use exp(c * log(x))", AttributeValueError
-        ) from None
+    c = t.number("c")
+    if not -(2**1024) < c < 2**1024:
+        problem = f"the exponent must be finite and below 2^1024 in size, got {found(c)}"
+        raise RuleError(problem, "use exp(c * log(x))", AttributeValueError)
     return t.shapes[0]
 
 
@@ -243,6 +241,14 @@ leaky_relu = elementwise(
     convention="derivative at 0 is the slope",
 )
 
+def _elu_shape(t: Typing) -> Shape:
+    alpha = t.number("alpha")
+    if not -(10**290) < alpha < 10**290:
+        problem = f"alpha must be finite and below 1e290 in size, got {found(alpha)}"
+        raise RuleError(problem, "1 is the usual alpha", AttributeValueError)
+    return t.shapes[0]
+
+
 elu = elementwise(
     "elu",
     ("x",),
@@ -254,6 +260,7 @@ elu = elementwise(
     ),
     attrs=(Attr("alpha", "number", 1.0, doc="literal scale of the negative branch"),),
     samples=elementwise_samples(1, attrs={"alpha": Fraction(3, 2)}),
+    shape_rule=_elu_shape,
     doc="x where x > 0, alpha * (exp(x) - 1) elsewhere.",
     convention="derivative at 0 is alpha",
     accuracy="derivative within 4 ulp",
@@ -264,7 +271,8 @@ elu = elementwise(
 def _clamp_shape(t: Typing) -> Shape:
     lo, hi = t.number("lo"), t.number("hi")
     if not lo <= hi:
-        raise RuleError(f"lo must be <= hi, got lo = {lo}, hi = {hi}", "swap them", AttributeValueError)
+        hint = "swap them" if lo > hi else "a bound must not be nan"
+        raise RuleError(f"lo must be <= hi, got lo = {lo}, hi = {hi}", hint, AttributeValueError)
     return t.shapes[0]
 
 

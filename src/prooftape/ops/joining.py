@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from prooftape.attributes import Attr
 from prooftape.declare import linear
-from prooftape.errors import AttributeValueError, IndexRangeError, RuleError
+from prooftape.errors import AttributeValueError, IndexRangeError, RuleError, count
 from prooftape.op import Call, Op, Operand, Sample, Typing
 from prooftape.ops.axes import one_axis
 from prooftape.types import Shape
@@ -238,7 +238,7 @@ def _padded(t: Typing) -> Shape:
     assert isinstance(widths, tuple)
     if len(widths) != len(shape):
         raise RuleError(
-            f"widths has {len(widths)} pairs for a tensor of rank {len(shape)}",
+            f"widths has {count(len(widths), 'pair')} for a tensor of rank {len(shape)}",
             "give one (before, after) pair per axis, (0, 0) where there is none",
             AttributeValueError,
         )
