@@ -330,7 +330,7 @@ class Recorder:
             f"{self._generation}); record it again"
         )
 
-    def _operand(self, what: str, x: object) -> TensorRef:
+    def _operand(self, what: str, x: object, mask: bool = False) -> TensorRef:
         """The operand as a handle of this recording, or a clear error."""
         if isinstance(x, TensorRef):
             self._check_handle(x, TensorRef, what)
@@ -341,6 +341,8 @@ class Recorder:
             "NatVecRef": "naturals are read by gather_vec_ref, gather_rows_ref and cross_entropy",
         }
         hint = hints.get(type(x).__name__, "record it first: input(value) before the first op, const(value) any time")
+        if mask:
+            hint = "a mask is a boolean array, or a comparison such as greater(x, y)"
         raise OperandError(f"{what}: expected a TensorRef, got {found(x)}; {hint}")
 
     def _several(self, op: Op, xs: object) -> tuple[object, ...]:
@@ -362,7 +364,8 @@ class Recorder:
         refs: list[TensorRef] = []
         for i, x in enumerate(operands):
             if x.__class__ is not TensorRef or x._token is not self._token:
-                x = self._operand(f"{op.name}: operand {op.operand_name(i)}", x)
+                masked = i < len(op.operand_dtypes) and op.operand_dtypes[i] == BOOL
+                x = self._operand(f"{op.name}: operand {op.operand_name(i)}", x, masked)
             refs.append(x)
         slots = self._nat_slots(op, nats) if op.nats or nats else ()
         sizes = tuple([n for _, n in slots])
