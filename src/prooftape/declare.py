@@ -55,8 +55,7 @@ def elementwise_samples(
 
 def _times(xp: Vocabulary[A], call: Call, g: A, partial: Any, saved: Sequence[Any]) -> A:
     if isinstance(partial, Gate):
-        mask, zero = partial.mask(xp, call, *saved), xp.full(call.shape, 0)
-        return xp.where(mask, zero, g) if partial.complement else xp.where(mask, g, zero)
+        return xp.gate(partial.mask(xp, call, *saved), g, complement=partial.complement)
     return xp.amul(g, partial(xp, call, *saved))
 
 

@@ -244,7 +244,12 @@ class Vocabulary(ABC, Generic[A]):
         `valid` (a static mask that broadcasts to x) says which cells are candidates; each row has one.
         """
 
-    # -- products that a backend may compute with one rounding less -----------------------------------
+    # -- compositions that a backend may compute faster, or with one rounding less ----------------------
+    def gate(self, mask: A, g: A, *, complement: bool = False) -> A:
+        """g where the mask is true (false, for the complement), an exact 0 elsewhere."""
+        zero = self.full(self.shape(g), 0)
+        return self.where(mask, zero, g) if complement else self.where(mask, g, zero)
+
     def pow_prime(self, x: A, c: Number) -> A:
         """c * x ** (c - 1), the derivative of `pow`, with an exact c - 1."""
         e = Fraction(c)

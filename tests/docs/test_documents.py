@@ -59,3 +59,15 @@ def test_every_public_op_of_the_reference_has_a_method() -> None:
     for name, op in table().items():
         assert callable(getattr(pt.Session, name)), name
         assert op.doc and op.shapes_doc
+
+
+def test_every_known_defect_has_the_tests_its_page_names() -> None:
+    page = (ROOT / "docs" / "from-torchlean.md").read_text(encoding="utf-8")
+    tests = (ROOT / "tests" / "regressions" / "test_prior_art_defects.py").read_text(encoding="utf-8")
+    defined = set(re.findall(r"^def (test_defect_\w+)", tests, re.MULTILINE))
+    for number in range(1, 9):
+        (row,) = re.findall(rf"^\| {number} \|.*$", page, re.MULTILINE)
+        names = re.findall(r"`(?:…_|test_defect_\d_)(\w+)`", row)
+        assert {f"test_defect_{number}_{name}" for name in names} == {
+            name for name in defined if name.startswith(f"test_defect_{number}_")
+        }

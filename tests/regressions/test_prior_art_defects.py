@@ -143,9 +143,9 @@ class Counting(FloatArrays):
         self.forward += 1
         return super().maximum(a, b)
 
-    def where(self, mask: Array, a: Array, b: Array) -> Array:
+    def gate(self, mask: Array, g: Array, *, complement: bool = False) -> Array:
         self.backward += 1
-        return super().where(mask, a, b)
+        return super().gate(mask, g, complement=complement)
 
     def add(self, a: Array, b: Array) -> Array:
         self.sums += 1

@@ -38,6 +38,7 @@ class FloatArrays(StructuralArrays):
     def __init__(self, dtype: DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
         self._number: Callable[[Number], Any] = self.dtype.type
+        self._bits = np.dtype(f"i{self.dtype.itemsize}")
         self._constants: dict[tuple[Shape, str], Arr] = {}
 
     def zeros(self, shape: Shape) -> Arr:
@@ -99,6 +100,16 @@ class FloatArrays(StructuralArrays):
         if has_nan(out):
             out = np.where((g == 0) & ~np.isfinite(d), self._number(0), out)
         return out
+
+    def gate(self, mask: Arr, g: Arr, *, complement: bool = False) -> Arr:
+        if g.size < 512 or not (g.flags.c_contiguous and mask.flags.c_contiguous):
+            zero = self.full(g.shape, 0)
+            return np.where(mask, zero, g) if complement else np.where(mask, g, zero)
+        # keep or clear all bits: twice as fast as np.where on masks without a pattern
+        bits = mask.view(np.int8)
+        keep = (np.subtract(bits, 1) if complement else np.negative(bits)).astype(self._bits)
+        np.bitwise_and(keep, g.view(self._bits), out=keep)
+        return keep.view(g.dtype)
 
     def square(self, x: Arr) -> Arr:
         return x * x

@@ -79,7 +79,8 @@ class StructuralArrays(Vocabulary[Arr]):
         plain = value == 0 and not str(value).startswith("-")  # -0.0 is asked for on purpose
         out = self.zeros(shape) if plain else np.array(self.full(shape, value))
         # the Ellipsis: without it a rank-0 object array would be stored as an element, not copied
-        out[(*(slice(lo, lo + d) for d, (lo, _) in zip(x.shape, widths, strict=True)), ...)] = x
+        cells: list[Any] = [slice(lo, lo + d) for d, (lo, _) in zip(x.shape, widths, strict=True)]
+        out[(*cells, ...)] = x
         return out
 
     def take(self, x: Arr, index: Index) -> Arr:
