@@ -68,6 +68,7 @@ def test_every_known_defect_has_the_tests_its_page_names() -> None:
     for number in range(1, 9):
         (row,) = re.findall(rf"^\| {number} \|.*$", page, re.MULTILINE)
         names = re.findall(r"`(?:…_|test_defect_\d_)(\w+)`", row)
+        assert names, row
         assert {f"test_defect_{number}_{name}" for name in names} == {
             name for name in defined if name.startswith(f"test_defect_{number}_")
         }
