@@ -84,6 +84,8 @@ REALS: FlintReals | MpmathReals = MpmathReals() if flint is None else FlintReals
 
 
 def _normal_cdf(m: Any, x: Real) -> Real:
+    if x < -(2**20):
+        return m.rational(Fraction(0))  # less than 2^(-2^38); mpmath's erfc overflows on it
     return m.erfc(-x / m.sqrt(m.rational(Fraction(2)))) / 2
 
 

@@ -211,11 +211,14 @@ def _gelu_prime_from(x: F64, h: F64) -> F64:
 def _gelu_prime(x: F64) -> F64:
     a = np.minimum(np.abs(x), _FAR)
     high, low = _square_parts(a, 0.5)
-    # distance = a - root; the first subtraction is exact near the root, elsewhere its error joins `low`.
-    distance = a - k.GELU_ROOT[0]
-    error = a - distance
+    # distance = a - root in two subtractions, whose rounding errors are computed exactly and join `low`.
+    rough = a - k.GELU_ROOT[0]
+    distance = rough - k.GELU_ROOT[1]
+    error = a - rough
     error -= k.GELU_ROOT[0]
-    distance -= k.GELU_ROOT[1]
+    rough -= distance
+    rough -= k.GELU_ROOT[1]
+    error += rough
     error /= distance
     low -= error
     slope = _factor(k.SLOPE, k.SLOPE_CENTRE, a, low)
