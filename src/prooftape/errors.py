@@ -130,6 +130,7 @@ def found(value: object) -> str:
         text = repr(value.item() if shape == () and hasattr(value, "item") and name != "TensorRef" else value)
     except ValueError:  # Python does not print integers of more than 4300 digits
         return f"a huge {name}"
+    text = " ".join(text.split())
     if " at 0x" in text:
         return f"a {name}"
     if not text.startswith(name):

@@ -47,6 +47,17 @@ class Token:
         return t
 
 
+    def holds(self, other: Token) -> bool:
+        """Whether a handle with token `other` is of this recording, the recordings it is a draft of included."""
+        root = other.root()
+        current: Token | None = self
+        while current is not None:
+            if current.root() is root:
+                return True
+            current = current.parent
+        return False
+
+
 class Handle:
     """Owner and position; see the module docstring."""
 

@@ -294,13 +294,7 @@ class Recorder:
 
     def _holds(self, token: Token) -> bool:
         """Whether handles with this token are of the present recording, drafts under way included."""
-        root = token.root()
-        current: Token | None = self._token
-        while current is not None:
-            if current is root:
-                return True
-            current = current.parent
-        return False
+        return self._token.holds(token)
 
     def _check_handle(self, ref: Handle, kind: type[Handle], what: str) -> None:
         if not isinstance(ref, kind):

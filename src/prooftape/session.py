@@ -7,7 +7,7 @@ nodes recorded since the last read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,15 @@ from prooftape.arrays.structure import Arr
 from prooftape.domains import check_domain
 from prooftape.errors import (
     AttributeValueError,
+    ForeignHandleError,
     GradientError,
-    HandleError,
+    OperandError,
     ShapeError,
+    StaleHandleError,
     ValueTypeError,
     check_flag,
+    count,
+    found,
 )
 from prooftape.grads import Grads
 from prooftape.graph import Graph, Prefix
@@ -177,12 +181,14 @@ class Session(Recorder, OpMethods):
 
         def check(ref: TensorRef, what: str) -> None:
             if not isinstance(ref, TensorRef):
-                raise HandleError(f"{what}: expected a TensorRef, got {type(ref).__name__}")
-            if ref._token.root() is not token:
-                self._check_handle(ref, TensorRef, what)
-                raise HandleError(f"{what}: {ref!r} is from another recording than these gradients")
+                raise OperandError(f"{what}: expected a TensorRef, got {found(ref)}; of_id(id) takes a context id")
+            if not token.holds(ref._token):
+                mine = ref._token.root()._session() is token._session()
+                kind = StaleHandleError if mine else ForeignHandleError
+                whose = "recording" if mine else "session"
+                raise kind(f"{what}: {ref!r} is of another {whose} than these gradients")
 
-        token, graph = self._token.root(), self.graph
+        token, graph = self._token, self.graph
         return Grads(run(needed), graph.type_of, needed, lambda: run(None), check, self.scalar)
 
     def _needed_ids(self, total: int) -> list[bool]:
@@ -196,9 +202,7 @@ class Session(Recorder, OpMethods):
 
     def grad(self, grads: Grads, ref: TensorRef) -> Arr:
         """One gradient: the same as `grads[ref]`."""
-        if not isinstance(grads, Grads):
-            raise GradientError(f"grad: expected the result of a backward pass, got {type(grads).__name__}")
-        return grads[ref]
+        return _checked("grad", grads)[ref]
 
     def _real(self, what: str, ref: TensorRef) -> TensorRef:
         ref = self._operand(what, ref)
@@ -210,11 +214,12 @@ class Session(Recorder, OpMethods):
     def jvp_dense_all(self, out: TensorRef, dxs: Sequence[object]) -> Arr:
         """Tangent of `out` for tangents of all leaves, in creation order (None: zero); one O(nodes) pass."""
         out = self._real("jvp_dense_all", out)
+        if not isinstance(dxs, Iterable):
+            raise GradientError(f"jvp_dense_all: expected a list of tangents, one per leaf, got {found(dxs)}")
         given = list(dxs)
         if len(given) != self._n_leaves:
-            raise GradientError(
-                f"jvp_dense_all: expected {self._n_leaves} tangents, one per leaf in creation order, got {len(given)}"
-            )
+            wanted = count(self._n_leaves, "tangent")
+            raise GradientError(f"jvp_dense_all: expected {wanted}, one per leaf in this order, got {len(given)}")
         return self._jvp(out, [self._tangent(i, dx, "jvp_dense_all") for i, dx in enumerate(given)])
 
     def jvp_leaf(self, out: TensorRef, leaf: TensorRef, dx: object) -> Arr:
@@ -238,7 +243,7 @@ class Session(Recorder, OpMethods):
         if dx is None:
             return None
         if t.dtype == BOOL:
-            raise GradientError(f"{what}: leaf %{leaf} is a mask and moves nowhere; pass None")
+            raise GradientError(f"{what}: {self.graph.describe(leaf)} is a mask and moves nowhere; pass None")
         array = self.scalar.to_array(dx, f"{what}: tangent {leaf}")
         if array.shape != t.shape:
             raise ShapeError(
@@ -256,8 +261,7 @@ class Session(Recorder, OpMethods):
     # -- training -----------------------------------------------------------------------------------
     def param_grads(self, grads: Grads) -> list[tuple[Param, Arr | None]]:
         """Each unfrozen parameter seen by `use`, once, with the sum of its leaves' cotangents (None: absent)."""
-        if not isinstance(grads, Grads):
-            raise GradientError(f"expected the result of a backward pass, got {type(grads).__name__}")
+        grads = _checked("param_grads", grads)
         total: dict[Param, Arr | None] = {}
         for leaf, param in self._params.items():
             grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
@@ -278,7 +282,9 @@ class Session(Recorder, OpMethods):
             rate = as_number(lr)
         except TypeError as e:
             raise ValueTypeError(f"sgd_step_all: lr: {e}") from None
-        xp = self.scalar.xp
+        if not 0 <= rate < float("inf"):
+            raise AttributeValueError(f"sgd_step_all: lr must be a finite number >= 0, got {lr}")
+        xp, grads = self.scalar.xp, _checked("sgd_step_all", grads)
         with np.errstate(all="ignore"):
             updates = [
                 (p, xp.finish(xp.minus_scaled(p.stored, g, rate))) for p, g in self.param_grads(grads) if g is not None
@@ -303,3 +309,8 @@ class Session(Recorder, OpMethods):
         other._values = other._leaf_values[:]
         return other
 
+
+def _checked(what: str, grads: object) -> Grads:
+    if not isinstance(grads, Grads):
+        raise GradientError(f"{what}: expected the result of a backward pass, got {found(grads)}")
+    return grads

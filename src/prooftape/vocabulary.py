@@ -255,6 +255,20 @@ class Vocabulary(ABC, Generic[A]):
         e = Fraction(c)
         return self.scale(self.pow(x, e - 1), e)
 
+    def exp_difference(self, x: A, y: A) -> A:
+        """exp(x - y) to full relative accuracy: the rounding error of x - y, which exp magnifies, is put back.
+
+        x - y is z + low exactly (Knuth's two-sum, The Art of Computer Programming 4.2.2, any order of
+        magnitudes), and exp(z + low) = exp(z) * (1 + low) to rounding. In exact arithmetic low is 0.
+        """
+        z = self.sub(x, y)
+        back = self.sub(z, x)
+        low = self.sub(self.sub(x, self.sub(z, back)), self.add(y, back))
+        # an infinite x leaves inf - inf in it: nan, which equals nothing
+        low = self.where(self.equal(low, low), low, self.full(self.shape(x), 0))
+        e = self.exp(z)
+        return self.add(e, self.amul(self.stop_gradient(low), e))
+
     def minus_scaled(self, p: A, g: A, c: Number) -> A:
         """p - g * c: the step of gradient descent."""
         return self.sub(p, self.scale(g, c))

@@ -133,7 +133,9 @@ def test_row_functions_keep_relative_accuracy(op: str, dtype: str) -> None:
                 return sign * (others(m, exact, 0) if j == 0 else -share(m, exact, j))
 
             worst = max(worst, ulp_error(value, REALS.evaluate(formula, 0.0), FORMATS[np.dtype(dtype)]))
-    assert worst <= BOUND, f"{worst:.2f} ulp"
+    # an entry of softmax's Jacobian is a product of two shares, within 3 ulp each (logsumexp shows one)
+    bound = 6.0 if op == "softmax" else BOUND
+    assert worst <= bound, f"{worst:.2f} ulp"
 
 
 def test_every_op_that_promises_tail_accuracy_is_here() -> None:

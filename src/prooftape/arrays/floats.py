@@ -221,6 +221,13 @@ class FloatArrays(StructuralArrays):
     def scaled_exp(self, x: Arr, c: Number) -> Arr:
         return kernels.scaled_exp(x, float(c))
 
+    def exp_difference(self, x: Arr, y: Arr) -> Arr:
+        if self.dtype == np.float64:
+            return super().exp_difference(x, y)
+        # float64 holds the difference of two float32 to well below what exp can magnify
+        wide = np.subtract(x, y, dtype=np.float64)
+        return np.exp(wide, out=wide).astype(self.dtype) if wide.ndim else self._number(np.exp(wide))  # type: ignore[no-any-return]
+
     def minus_scaled(self, p: Arr, g: Arr, c: Number) -> Arr:
         out: Arr = np.multiply(g, self._number(c))
         if out.ndim == 0 or out.dtype != p.dtype:

@@ -9,7 +9,6 @@ from typing import Any
 from prooftape.attributes import Attr
 from prooftape.errors import RuleError
 from prooftape.op import EVERYWHERE, Call, Domain, Op, Operand, Sample, Typing
-from prooftape.ops.exp_difference import exp_difference
 from prooftape.ops.reduce import (
     AXIS,
     count,
@@ -150,7 +149,7 @@ def _softmax(xp: Vocabulary[A], c: Call, x: A) -> A:
     """exp(x) over its sum, the slope of log-sum-exp; 0 where every entry is -inf."""
     if count(c) == 0:
         return x
-    e = exp_difference(xp, x, spread(xp, c, _shift(xp, c, x)))
+    e = xp.exp_difference(x, spread(xp, c, _shift(xp, c, x)))
     total, zero = sum_over(xp, c, e), xp.full(c.shape, 0)
     total = xp.where(xp.equal(total, zero), xp.full(c.shape, 1), total)
     return xp.div(e, spread(xp, c, total))

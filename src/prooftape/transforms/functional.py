@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import GradientError, OperandError, ShapeError
+from prooftape.errors import GradientError, OperandError, ShapeError, count, found
 from prooftape.handle_methods import TensorRef
 from prooftape.scalars import Scalar
 from prooftape.session import Session
@@ -34,6 +34,8 @@ class _Call:
     def __init__(
         self, name: str, fn: Fn, args: Sequence[Tree], wrt: Sequence[int], scalar: str | Scalar | None
     ) -> None:
+        if not callable(fn):
+            raise GradientError(f"{name}: expected a function, got {found(fn)}")
         self.name = name
         flat = [x for a in args for x in flatten(a)[0]]
         handles = [x for x in flat if isinstance(x, TensorRef)]
@@ -68,16 +70,17 @@ class _Call:
             if not isinstance(x, TensorRef):
                 raise GradientError(
                     f"{self.name}: the function must return a TensorRef (or a nesting of them), "
-                    f"got {type(x).__name__}"
+                    f"got {found(x)}"
                 )
         return out  # type: ignore[return-value]
 
     def scalar_output(self, result: Tree) -> TensorRef:
-        (out,) = found if len(found := self.outputs(result)) == 1 else (None,)
+        outputs = self.outputs(result)
+        out = outputs[0] if len(outputs) == 1 else None
         if out is None or out.shape != ():
             raise GradientError(
                 f"{self.name}: the function must return one scalar, got "
-                + ", ".join(map(repr, found))
+                + ", ".join(x._shown() for x in outputs)
                 + "; reduce it with sum or mean, or use jacobian"
             )
         return out
@@ -87,11 +90,11 @@ class _Call:
         seeds = []
         values = flatten(tree)[0]
         if len(values) != len(like):
-            raise GradientError(f"{self.name}: expected {len(like)} {what}, got {len(values)}")
+            raise GradientError(f"{self.name}: expected {count(len(like), what[:-1])}, got {len(values)}")
         for x, ref in zip(values, like, strict=True):
             handle = x if isinstance(x, TensorRef) else self._constant(x)
             if handle.shape != ref.shape:
-                raise ShapeError(f"{self.name}: {what} of shape {handle.shape} for {ref!r}")
+                raise ShapeError(f"{self.name}: {what} of shape {handle.shape} for {ref._shown()}")
             seeds.append(handle)
         return seeds
 
@@ -133,10 +136,10 @@ def _scalar_of(values: Sequence[object]) -> str:
 
 
 def _positions(argnums: int | Sequence[int], n: int, name: str) -> list[int]:
-    nums = [argnums] if isinstance(argnums, int) else list(argnums)
+    nums: list[Any] = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
     for i in nums:
         if isinstance(i, bool) or not isinstance(i, int) or not -n <= i < n:
-            raise GradientError(f"{name}: argnums {argnums!r} out of range for {n} arguments")
+            raise GradientError(f"{name}: argnums {argnums!r} out of range for {count(n, 'argument')}")
     return [i % n for i in nums]
 
 
@@ -187,7 +190,7 @@ def jvp(
 ) -> tuple[Any, Any]:
     """(fn(*primals), tangent of the result when the primals move by `tangents`): forward mode."""
     if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
-        raise GradientError("jvp: primals and tangents must be sequences of the same structure")
+        raise GradientError("jvp: primals and tangents must be sequences of the same structure, e.g. jvp(f, (x,), (dx,))")
     call = _Call("jvp", fn, primals, range(len(primals)), scalar)
     outputs = call.outputs(call.result)
     seeds = call.seed(list(tangents), call.inputs, "tangents")
