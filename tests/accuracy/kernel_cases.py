@@ -116,8 +116,8 @@ def measure(case: Case, dtype: np.dtype, count: int, seed: int) -> Worst:
 
 def _trigonometric_zeros() -> tuple[float, ...]:
     small = [math.pi / 2 * j for j in (1, 2, 3, 4, 7, 11, 355)]
-    # Doubles whose distance to a multiple of pi/2 is smallest in their binade (the first: of all doubles), found
-    # by the continued fraction of 2^e / pi; a C library in use is wrong by thousands of ulp there.
+    # Doubles whose distance to a multiple of pi/2 is smallest in their binade (the first: of all doubles), by
+    # the continued fraction of 2^e / pi; a C library in use is wrong by thousands of ulp there.
     close = [6381956970095103.0 * 2.0**797, 1.5986289000543612e74, 1.2853022199154463e174]
     close += [1.4918079000152377e239, 2.331386745148063e283, 563416747700.2246, 16367173.0 * 2.0**72]
     return (*small, *close, 1e22, 1e5)
