@@ -220,6 +220,12 @@ class TestEveryKernel:
         np.testing.assert_array_equal(self.call(name, x[:, ::-3]), whole[:, ::-3])
         np.testing.assert_array_equal(self.call(name, x[1, 5:6]), whole[1, 5:6])
 
+    def test_byte_order_does_not_matter(self, name: str) -> None:
+        x = np.linspace(-3, 3, 50)
+        swapped = self.call(name, x.astype(x.dtype.newbyteorder()))
+        assert swapped.dtype == x.dtype.newbyteorder()
+        np.testing.assert_array_equal(swapped, self.call(name, x))
+
     def test_argument_stays_and_result_is_new(self, name: str) -> None:
         x = np.linspace(-900, 900, 101)
         before = x.copy()

@@ -60,7 +60,7 @@ def elementwise(
 
     def kernel(x: FloatArray) -> FloatArray:
         array = check_float(name, x)
-        if array.dtype == np.float64:
+        if array.dtype.itemsize == 8:  # of either byte order
             return run_body(body, array)
         if native_single is not None and array.dtype == np.float32:
             return run_ufunc(native_single, array)
