@@ -69,7 +69,8 @@ class Grads:
     def _id(self, ref: TensorRef) -> int:
         self._check(ref, "grads[ref]")
         if ref.id >= len(self._ct):
-            raise IndexRangeError(f"grads[ref]: {ref._shown()} was recorded after this backward pass; run it again")
+            shown = ref._shown()
+            raise IndexRangeError(f"grads[ref]: {shown} was recorded after this backward pass; run it again")
         if self._types(ref.id) is not ref.type:
             raise ShapeError(f"grads[ref]: {ref!r} has another type than %{ref.id}: {self._types(ref.id)}")
         return ref.id

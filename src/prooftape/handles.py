@@ -48,7 +48,7 @@ class Token:
 
 
     def holds(self, other: Token) -> bool:
-        """Whether a handle with token `other` is of this recording, the recordings it is a draft of included."""
+        """Whether a handle with token `other` is of this recording, or of one that this is a draft of."""
         root = other.root()
         current: Token | None = self
         while current is not None:

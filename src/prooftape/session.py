@@ -181,7 +181,8 @@ class Session(Recorder, OpMethods):
 
         def check(ref: TensorRef, what: str) -> None:
             if not isinstance(ref, TensorRef):
-                raise OperandError(f"{what}: expected a TensorRef, got {found(ref)}; of_id(id) takes a context id")
+                problem = f"expected a TensorRef, got {found(ref)}"
+                raise OperandError(f"{what}: {problem}; of_id(id) takes a context id")
             if not token.holds(ref._token):
                 mine = ref._token.root()._session() is token._session()
                 kind = StaleHandleError if mine else ForeignHandleError
@@ -219,7 +220,7 @@ class Session(Recorder, OpMethods):
         given = list(dxs)
         if len(given) != self._n_leaves:
             wanted = count(self._n_leaves, "tangent")
-            raise GradientError(f"jvp_dense_all: expected {wanted}, one per leaf in this order, got {len(given)}")
+            raise GradientError(f"jvp_dense_all: expected {wanted}, one per leaf in order, got {len(given)}")
         return self._jvp(out, [self._tangent(i, dx, "jvp_dense_all") for i, dx in enumerate(given)])
 
     def jvp_leaf(self, out: TensorRef, leaf: TensorRef, dx: object) -> Arr:

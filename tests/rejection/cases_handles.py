@@ -71,7 +71,7 @@ CASES: list[Misuse] = [
     stale("indexing a stale handle", lambda w, _: w.w[0], "slice: operand x: TensorRef(%0: real[2,3]) is from before reset_tape() (generation 0, now 1); record it again"),
     stale("indexing by a stale natural", lambda w, _: w.fresh[w.n], "gather_row_ref: index i: NatRef(nat[0]) is from before reset_tape() (generation 0, now 1); record it again"),
     stale("backward from a stale loss", lambda w, _: w.s.backward_scalar_dense_all(w.loss), "backward_scalar_dense_all: TensorRef(%12: real[]) is from before reset_tape() (generation 0, now 1); record it again"),
-    stale("gradient of a stale leaf", lambda w, _: w.s.backward_scalar_dense_all(w.fresh_loss)[w.w], "grads[ref]: TensorRef(%0: real[2,3]) is from before reset_tape() (generation 0, now 1); record it again"),
+    stale("gradient of a stale leaf", lambda w, _: w.s.backward_scalar_dense_all(w.fresh_loss)[w.w], "grads[ref]: TensorRef(%0: real[2,3]) is of another recording than these gradients"),
     stale("jvp of a stale output", lambda w, _: w.s.jvp_dense_all(w.loss, [None]), "jvp_dense_all: TensorRef(%12: real[]) is from before reset_tape() (generation 0, now 1); record it again"),
     stale("jvp of a stale leaf", lambda w, _: w.s.jvp_leaf(w.fresh_loss, w.w, np.ones((2, 3))), "jvp_leaf: TensorRef(%0: real[2,3]) is from before reset_tape() (generation 0, now 1); record it again"),
     # undone
@@ -94,7 +94,7 @@ CASES: list[Misuse] = [
     Misuse("indexing by a foreign natural", lambda w: w.v[w.other_n], ForeignHandleError, "gather_scalar_ref: index i: NatRef(nat[0]) belongs to another session; record its value in this one, e.g. input_nat(other.get_nat(ref))"),
     Misuse("value of a foreign handle", lambda w: w.s.get_value(w.z), ForeignHandleError, "get_value: TensorRef(%0: real[2,3]) belongs to another session; record its value in this one, e.g. const(other.get_value(ref))"),
     Misuse("backward from a foreign loss", lambda w: w.other.backward_scalar_dense_all(w.loss), ForeignHandleError, "backward_scalar_dense_all: TensorRef(%12: real[]) belongs to another session; record its value in this one, e.g. const(other.get_value(ref))"),
-    Misuse("gradient of a foreign leaf", lambda w: w.s.backward_scalar_dense_all(w.loss)[w.z], ForeignHandleError, "grads[ref]: TensorRef(%0: real[2,3]) belongs to another session; record its value in this one, e.g. const(other.get_value(ref))"),
+    Misuse("gradient of a foreign leaf", lambda w: w.s.backward_scalar_dense_all(w.loss)[w.z], ForeignHandleError, "grads[ref]: TensorRef(%0: real[2,3]) is of another session than these gradients"),
     # not a handle
     Misuse("array as operand", lambda w: w.s.add(w.v, np.ones(3)), OperandError, "add: operand b: expected a TensorRef, got ndarray of shape (3,); record it first: input(value) before the first op, const(value) any time"),
     Misuse("list as operand", lambda w: w.s.add(w.v, [1.0, 2.0, 3.0]), OperandError, "add: operand b: expected a TensorRef, got list [1.0, 2.0, 3.0]; record it first: input(value) before the first op, const(value) any time"),

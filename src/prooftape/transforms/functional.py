@@ -190,7 +190,8 @@ def jvp(
 ) -> tuple[Any, Any]:
     """(fn(*primals), tangent of the result when the primals move by `tangents`): forward mode."""
     if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
-        raise GradientError("jvp: primals and tangents must be sequences of the same structure, e.g. jvp(f, (x,), (dx,))")
+        problem = "primals and tangents must be sequences of the same structure"
+        raise GradientError(f"jvp: {problem}, e.g. jvp(f, (x,), (dx,))")
     call = _Call("jvp", fn, primals, range(len(primals)), scalar)
     outputs = call.outputs(call.result)
     seeds = call.seed(list(tangents), call.inputs, "tangents")
