@@ -1,11 +1,11 @@
 """prooftape: an eager-style autodiff session whose gradients can be checked.
 
-    import prooftape as pt
-    s = pt.Session()
-    w = s.use(s.param([[1.0, 2.0]], name="w"))
-    loss = s.sum(s.square(w))
-    grads = s.backward_scalar_dense_all(loss)
-    grads[w]
+import prooftape as pt
+s = pt.Session()
+w = s.use(s.param([[1.0, 2.0]], name="w"))
+loss = s.sum(s.square(w))
+grads = s.backward_scalar_dense_all(loss)
+grads[w]
 """
 
 from prooftape import errors, training

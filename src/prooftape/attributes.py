@@ -104,7 +104,7 @@ _READERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Attr:
-    """Declaration of one attribute. `kind` names the reader; `optional` lets None through (the op decides)."""
+    """Declaration of one attribute. `kind` names the reader; `optional` lets None through."""
 
     name: str
     kind: str

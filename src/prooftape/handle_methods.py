@@ -257,7 +257,9 @@ class TensorRef(BaseTensorRef):
 
 
 def _add_unary_methods() -> None:
-    names = "abs sqrt exp log relu sigmoid tanh square reciprocal sin cos erf log1p expm1 neg softplus gelu silu"
+    names = (
+        "abs sqrt exp log relu sigmoid tanh square reciprocal sin cos erf log1p expm1 neg softplus gelu silu"
+    )
 
     def method(name: str) -> object:
         def call(self: TensorRef) -> TensorRef:
@@ -334,6 +336,7 @@ def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:
     if a.ndim != b.ndim and shape not in (a.shape, b.shape):
         raise ShapeError(
             f"{op}: refusing to broadcast both sides across ranks: {graph.describe(a.id)} and "
-            f"{graph.describe(b.id)} would give {shape}; reshape one of them, or use broadcast_to if you mean it"
+            f"{graph.describe(b.id)} would give {shape}; reshape one of them, "
+            "or use broadcast_to if you mean it"
         )
     return shape

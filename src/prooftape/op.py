@@ -303,7 +303,9 @@ class Op:
         typing = Typing(self, types, nat_sizes, {a.name: v for a, v in zip(self.attrs, values, strict=True)})
         shape = self.shape_rule(typing)
         if len(shape) > MAX_RANK:
-            raise RuleError(f"the result would have rank {len(shape)}", f"an array has at most {MAX_RANK} axes")
+            raise RuleError(
+                f"the result would have rank {len(shape)}", f"an array has at most {MAX_RANK} axes"
+            )
         canonical = tuple(typing.attrs[a.name] for a in self.attrs)
         return Call(self, canonical, types, nat_sizes, TensorType.of(shape, self.out_dtype))
 

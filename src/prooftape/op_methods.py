@@ -56,7 +56,9 @@ def method_source(op: Op) -> str:
         if len(op.operands) == 1:
             return f"def {op.name}(self, {head}): return self._apply1(_op, {op.operands[0]})"
         if len(op.operands) == 2:
-            return f"def {op.name}(self, {head}): return self._apply2(_op, {op.operands[0]}, {op.operands[1]})"
+            return (
+                f"def {op.name}(self, {head}): return self._apply2(_op, {op.operands[0]}, {op.operands[1]})"
+            )
     apply = "self._apply_masked" if BOOL in op.operand_dtypes else "self._apply"
     return f"def {op.name}(self, {head}): return {apply}(_op, {operands}, {attrs}, {nats})"
 

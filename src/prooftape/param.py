@@ -10,7 +10,7 @@ from prooftape.types import Shape
 
 
 class Param:
-    """A named array that training updates. Reading `value` gives a read-only array; assigning checks the shape.
+    """A named array that training updates. `value` reads a read-only array; assigning checks the shape.
 
     `requires_grad=False` freezes it: its gradient is not computed unless asked, and no step changes it.
     """

@@ -19,6 +19,7 @@ from prooftape.errors import (
     ForeignHandleError,
     GradientError,
     OperandError,
+    ScalarError,
     ShapeError,
     StaleHandleError,
     ValueTypeError,
@@ -34,7 +35,8 @@ from prooftape.numbers import as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
-from prooftape.recorder import Mark, Recorder
+from prooftape.recorder import Recorder
+from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
@@ -53,7 +55,8 @@ class Session(Recorder, OpMethods):
     scalar: `float32` (default), `float64`, `bfloat16`, `float16`, `rational`, `modular(p)`.
     engine: `numpy`.
     requires_grad_by_default: what `param(…)` takes when it is not said.
-    domain: `ieee` lets nan and inf through; `raise` raises `DomainError` at the first value outside an op's domain.
+    domain: `ieee` lets nan and inf through; `raise` raises `DomainError` at the first value outside an op's
+    domain.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class Session(Recorder, OpMethods):
         self._needed = self._needed[: len(self)]
 
     # -- recording any op ---------------------------------------------------------------------------
-    def apply(self, op: str | Op, *operands: object, nats: Sequence[NatRef | NatVecRef] = (), **attrs: object) -> TensorRef:
+    def apply(
+        self, op: str | Op, *operands: object, nats: Sequence[NatRef | NatVecRef] = (), **attrs: object
+    ) -> TensorRef:
         """Record an op by name or record, e.g. one added with `prooftape.register`. Attributes by keyword."""
         record = named_op(op)
         known = {a.name: a.default for a in record.attrs}
@@ -127,13 +132,23 @@ class Session(Recorder, OpMethods):
         if len(values) < end:
             todo = self._compiled(end - base)[len(values) - base : end - base]
             with np.errstate(all="ignore"):
-                if self.domain == "raise":
-                    for instr in todo:
-                        check_domain(self.scalar, instr, values, self._reader(), self._locations[instr.out])
-                        forward_from(self.scalar.xp, [instr], values, self._reader())
-                else:
-                    forward_from(self.scalar.xp, todo, values, self._reader())
+                try:
+                    if self.domain == "raise":
+                        for instr in todo:
+                            check_domain(
+                                self.scalar, instr, values, self._reader(), self._locations[instr.out]
+                            )
+                            forward_from(self.scalar.xp, [instr], values, self._reader())
+                    else:
+                        forward_from(self.scalar.xp, todo, values, self._reader())
+                except ScalarError as e:
+                    raise self._located(e) from None
         return values
+
+    def _located(self, e: ScalarError) -> ScalarError:
+        """The error with the source line of its node."""
+        where = None if e.node is None else self._locations[e.node]
+        return ScalarError(f"{e} recorded at {where}", node=e.node) if where else e
 
     def get_value(self, ref: TensorRef) -> Arr:
         """The value of a recorded tensor, read-only. Pure: it changes neither the graph nor any state."""
@@ -177,7 +192,10 @@ class Session(Recorder, OpMethods):
 
         def run(needed: list[bool] | None) -> list[Arr | None]:
             with np.errstate(all="ignore"):
-                return backward_dense_from(xp, tape, values, seeds, read, needed)
+                try:
+                    return backward_dense_from(xp, tape, values, seeds, read, needed)
+                except ScalarError as e:
+                    raise self._located(e) from None
 
         def check(ref: TensorRef, what: str) -> None:
             if not isinstance(ref, TensorRef):
@@ -198,7 +216,7 @@ class Session(Recorder, OpMethods):
         if len(needed) < base:
             needed[:] = [leaf.requires_grad for leaf in self._leaves]
         for call, args, _ in self._nodes[len(needed) - base :]:
-            needed.append(call.op.differentiable and any([needed[a] for a in args]))
+            needed.append(call.op.differentiable and any(needed[a] for a in args))
         return needed[:]
 
     def grad(self, grads: Grads, ref: TensorRef) -> Arr:
@@ -236,7 +254,9 @@ class Session(Recorder, OpMethods):
         """`jvp_leaf` for a scalar loss."""
         loss = self._real("jvp_scalar_leaf", loss)
         if loss.shape != ():
-            raise GradientError(f"jvp_scalar_leaf: the loss must be a scalar, got {self.graph.describe(loss.id)}")
+            raise GradientError(
+                f"jvp_scalar_leaf: the loss must be a scalar, got {self.graph.describe(loss.id)}"
+            )
         return self.jvp_leaf(loss, leaf, dx)
 
     def _tangent(self, leaf: int, dx: object, what: str) -> Arr | None:
@@ -254,18 +274,21 @@ class Session(Recorder, OpMethods):
 
     def _jvp(self, out: TensorRef, tangents: list[Arr | None]) -> Arr:
         values = self._evaluate(out.id + 1)
-        below = Graph(Prefix(self._leaves), Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves)), len(self._nats))
+        below = Graph(
+            Prefix(self._leaves), Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves)), len(self._nats)
+        )
         with np.errstate(all="ignore"):
             found = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)[out.id]
         return self.scalar.to_user(self.scalar.xp.full(out.shape, 0) if found is None else found)
 
     # -- training -----------------------------------------------------------------------------------
     def param_grads(self, grads: Grads) -> list[tuple[Param, Arr | None]]:
-        """Each unfrozen parameter seen by `use`, once, with the sum of its leaves' cotangents (None: absent)."""
+        """Each unfrozen parameter seen by `use`, once, with the sum of its cotangents (None: absent)."""
         grads = _checked("param_grads", grads)
         total: dict[Param, Arr | None] = {}
         for leaf, param in self._params.items():
-            grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
+            if not total:  # one handle tells whether these gradients are of this recording
+                grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
             if not param.requires_grad:
                 continue
             old, new = total.get(param), grads.stored(leaf)
@@ -288,7 +311,9 @@ class Session(Recorder, OpMethods):
         xp, grads = self.scalar.xp, _checked("sgd_step_all", grads)
         with np.errstate(all="ignore"):
             updates = [
-                (p, xp.finish(xp.minus_scaled(p.stored, g, rate))) for p, g in self.param_grads(grads) if g is not None
+                (p, xp.finish(xp.minus_scaled(p.stored, g, rate)))
+                for p, g in self.param_grads(grads)
+                if g is not None
             ]
         for param, new in updates:
             param.store(new)
@@ -297,7 +322,7 @@ class Session(Recorder, OpMethods):
     def replay(self, scalar: str | Scalar) -> Session:
         """The same graph on the same stored values in another scalar, as a new session with the same ids.
 
-        Use `other.ref(handle)` for the handle there. Params are not carried over: their leaves are plain values.
+        Use `other.ref(handle)` for the handle there. Params are not carried over: their leaves are values.
         """
         other = Session(scalar, self.engine, self.requires_grad_by_default, domain=self.domain)
         other._leaf_values = [

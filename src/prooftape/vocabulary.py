@@ -256,7 +256,7 @@ class Vocabulary(ABC, Generic[A]):
         return self.scale(self.pow(x, e - 1), e)
 
     def exp_difference(self, x: A, y: A) -> A:
-        """exp(x - y) to full relative accuracy: the rounding error of x - y, which exp magnifies, is put back.
+        """exp(x - y) to full relative accuracy: the rounding error of x - y is put back.
 
         x - y is z + low exactly (Knuth's two-sum, The Art of Computer Programming 4.2.2, any order of
         magnitudes), and exp(z + low) = exp(z) * (1 + low) to rounding. In exact arithmetic low is 0.
@@ -268,6 +268,27 @@ class Vocabulary(ABC, Generic[A]):
         low = self.where(self.equal(low, low), low, self.full(self.shape(x), 0))
         e = self.exp(z)
         return self.add(e, self.amul(self.stop_gradient(low), e))
+
+    def label_losses(self, x: A, labels: Index) -> A:
+        """Per row of x (k, n): log(sum(exp(x))) - x[label]; 0 where the label is no class."""
+        shape = self.shape(x)
+        z = self.sub(x, keep(self, self.stop_gradient(self.max(x, (1,))), shape, (1,)))
+        log_sum = keep(self, self.log(self.sum(self.exp(z), (1,))), shape, (1,))
+        return self.sum(self.gate(self.one_hot(labels, shape[1]), self.sub(log_sum, z)), (1,))
+
+    def label_slopes(self, x: A, labels: Index) -> A:
+        """Derivative of `label_losses`: softmax - one_hot by rows; a zero row where the label is no class.
+
+        At the label, softmax - 1 is minus the sum of the other shares: nothing cancels when it is sure.
+        """
+        shape = self.shape(x)
+        hot = self.one_hot(labels, shape[1])
+        valid = self.sum(self.gate(hot, self.full(shape, 1)), (1,))
+        e = self.exp_difference(x, keep(self, self.stop_gradient(self.max(x, (1,))), shape, (1,)))
+        others = self.neg(self.sum(self.gate(hot, e, complement=True), (1,)))
+        slopes = self.where(hot, keep(self, others, shape, (1,)), e)
+        inverse = self.amul(valid, self.reciprocal(self.sum(e, (1,))))
+        return self.amul(keep(self, inverse, shape, (1,)), slopes)
 
     def minus_scaled(self, p: A, g: A, c: Number) -> A:
         """p - g * c: the step of gradient descent."""

@@ -1,4 +1,4 @@
-"""The derivative a session returns, not only the kernel behind it, is within 4 ulp over the whole finite range.
+"""What a session returns as a derivative, not only its kernel, is within 4 ulp over the whole finite range.
 
 Every op whose record promises tail accuracy is differentiated in both modes at points of every magnitude and
 compared with a reference of at least 200 bits.

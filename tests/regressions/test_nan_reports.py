@@ -1,7 +1,7 @@
 """Public reports of nan or lost gradients, as tests that give finite, right gradients here.
 
-"Absent is not zero, zero is absorbing": an exactly zero cotangent entry times a non-finite local derivative is
-0, and a node whose cotangent is absent is never run.
+"Absent is not zero, zero is absorbing": an exactly zero cotangent entry times a non-finite local derivative
+is 0, and a node whose cotangent is absent is never run.
 """
 
 from __future__ import annotations

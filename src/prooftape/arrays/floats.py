@@ -18,7 +18,7 @@ from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.literal import Literal
 from prooftape.numbers import Number
 from prooftape.types import Shape
-from prooftape.vocabulary import Mask
+from prooftape.vocabulary import Index, Mask
 
 SMALL = 16384
 """Largest constant array kept (entries)."""
@@ -225,8 +225,35 @@ class FloatArrays(StructuralArrays):
         if self.dtype == np.float64:
             return super().exp_difference(x, y)
         # float64 holds the difference of two float32 to well below what exp can magnify
-        wide = np.subtract(x, y, dtype=np.float64)
-        return np.exp(wide, out=wide).astype(self.dtype) if wide.ndim else self._number(np.exp(wide))  # type: ignore[no-any-return]
+        result: Arr = np.exp(np.subtract(x, y, dtype=np.float64)).astype(self.dtype)
+        return result
+
+    def label_losses(self, x: Arr, labels: Index) -> Arr:
+        spots = self._label_spots(x, labels)
+        if spots is None:
+            return super().label_losses(x, labels)
+        z = x - np.maximum.reduce(x, axis=1, keepdims=True)
+        result: Arr = self.log(np.add.reduce(np.exp(z), axis=1)) - z[spots]
+        return result
+
+    def label_slopes(self, x: Arr, labels: Index) -> Arr:
+        spots = self._label_spots(x, labels)
+        if spots is None:
+            return super().label_slopes(x, labels)
+        e = self.exp_difference(x, np.maximum.reduce(x, axis=1, keepdims=True))
+        at_label = e[spots]
+        e[spots] = 0
+        others = np.add.reduce(e, axis=1)
+        e[spots] = -others
+        e /= (others + at_label)[:, None]
+        return e
+
+    def _label_spots(self, x: Arr, labels: Index) -> tuple[Arr, Arr] | None:
+        """Row and column of each label, when every one names a class (nearly always)."""
+        idx = np.asarray(labels)
+        if idx.size == 0 or int(np.maximum.reduce(idx)) >= x.shape[1] or int(np.minimum.reduce(idx)) < 0:
+            return None
+        return np.arange(idx.size), idx
 
     def minus_scaled(self, p: Arr, g: Arr, c: Number) -> Arr:
         out: Arr = np.multiply(g, self._number(c))

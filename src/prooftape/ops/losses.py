@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from prooftape.attributes import Attr
 from prooftape.errors import AttributeValueError, IndexRangeError, RuleError
 from prooftape.op import Call, Op, Operand, Sample, Typing, add_present
-from prooftape.ops.softmax import row_max, shifted_exp
 from prooftape.types import Shape, broadcast_shape
 from prooftape.vocabulary import A, Index, Vocabulary, keep, shift
 
@@ -256,44 +255,28 @@ def _labelled(xp: Vocabulary[A], labels: Index, shape: Shape) -> tuple[A, A]:
 
 
 def _cross_entropy(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -> A:
-    x = _rows(xp, c, logits)
-    shape = xp.shape(x)
-    hot = xp.one_hot(labels, shape[1])
-    z = xp.sub(x, keep(xp, row_max(xp, x), shape, (1,)))
-    log_sum = keep(xp, xp.log(xp.sum(xp.exp(z), (1,))), shape, (1,))
-    return _mean(xp, xp.sum(xp.where(hot, xp.sub(log_sum, z), xp.full(shape, 0)), (1,)))
-
-
-def _cross_entropy_parts(xp: Vocabulary[A], c: Call, logits: A, labels: Index) -> tuple[A, A, A]:
-    """(valid, valid / S, D) with softmax - one_hot = D / S row by row.
-
-    At the label, softmax - 1 is minus the sum of the other entries: nothing cancels when it is nearly sure.
-    """
-    x = _rows(xp, c, logits)
-    shape = xp.shape(x)
-    hot, valid = _labelled(xp, labels, shape)
-    e = shifted_exp(xp, x)
-    others = xp.sum(xp.where(hot, xp.full(shape, 0), e), (1,))
-    d = xp.where(hot, keep(xp, xp.neg(others), shape, (1,)), e)
-    return valid, xp.amul(valid, xp.reciprocal(xp.sum(e, (1,)))), d
+    return _mean(xp, xp.label_losses(_rows(xp, c, logits), labels))
 
 
 def _cross_entropy_jvp(
     xp: Vocabulary[A], c: Call, primals: Sequence[Any], out: A, tangents: Sequence[A | None]
 ) -> A | None:
-    (dx,) = tangents
+    (logits, labels), (dx,) = primals, tangents
     assert dx is not None
-    valid, inverse, d = _cross_entropy_parts(xp, c, *primals)
-    rows = xp.amul(xp.sum(xp.amul(_rows(xp, c, dx), d), (1,)), inverse)
+    x = _rows(xp, c, logits)
+    rows = xp.sum(xp.amul(_rows(xp, c, dx), xp.label_slopes(x, labels)), (1,))
+    _, valid = _labelled(xp, labels, xp.shape(x))
     return _mean(xp, xp.amul(valid, rows))  # a row without a label may hold anything, nan included
 
 
 def _cross_entropy_vjp(
     xp: Vocabulary[A], c: Call, saved: Sequence[Any], ct: A, wanted: Sequence[bool]
 ) -> tuple[A | None, ...]:
-    valid, inverse, d = _cross_entropy_parts(xp, c, *saved)
-    g = xp.amul(_spread(xp, ct, xp.shape(valid)), inverse)
-    return (_unrows(xp, c, xp.amul(keep(xp, g, xp.shape(d), (1,)), d)),)
+    logits, labels = saved
+    x = _rows(xp, c, logits)
+    shape = xp.shape(x)
+    g = xp.broadcast(xp.scale(ct, Fraction(1, shape[0])), shape, ()) if shape[0] else xp.full(shape, 0)
+    return (_unrows(xp, c, xp.amul(g, xp.label_slopes(x, labels))),)
 
 
 def _label_samples() -> Iterable[Sample]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prooftape.transforms.recording import RecordingArrays
 from prooftape.errors import GradientError, ShapeError
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatVecRef
 from prooftape.semantics import ReadNats, backprop_all_ctx, jvp_ctx
 from prooftape.session import Session
+from prooftape.transforms.recording import RecordingArrays
 from prooftape.types import REAL
 
 

@@ -269,5 +269,5 @@ def _rows(call: _Call, out: TensorRef) -> list[TensorRef]:
 
 
 def hessian(fn: Fn, argnums: int = 0, *, scalar: str | Scalar | None = None) -> Fn:
-    """A function giving the Hessian of a scalar `fn`: shape T + T for an input of shape T (jacobian of grad)."""
+    """A function giving the Hessian of a scalar `fn`: shape T + T for an input of shape T."""
     return jacobian(grad(fn, argnums), argnums, scalar=scalar)
