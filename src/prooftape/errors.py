@@ -63,7 +63,14 @@ class DomainError(ProofTapeError, ArithmeticError):
 
 
 class ScalarError(ProofTapeError, TypeError):
-    """The session's scalar cannot do this (a transcendental in exact rationals, order in a prime field)."""
+    """The session's scalar cannot do this (a transcendental in exact rationals, order in a prime field).
+
+    `node` is the context id of the node that was run, None outside a graph.
+    """
+
+    def __init__(self, message: str, *, node: int | None = None) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class GraphError(ProofTapeError, ValueError):

@@ -201,7 +201,7 @@ class Graph:
 
     @staticmethod
     def parse(text: str) -> Graph:
-        """Read the text form; raises `GraphParseError` naming the line, or `GraphError` naming the node."""
+        """Read the text form (`load` reads a file of it); raises `GraphParseError` naming line and column."""
         from prooftape.graph_text import parse_graph
 
         return parse_graph(text)

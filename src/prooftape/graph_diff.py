@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prooftape.attributes import attr_key
+from prooftape.errors import GraphError, found
 from prooftape.graph import Graph, Leaf, Node
 from prooftape.graph_text import leaf_line, node_line
 
@@ -55,6 +56,8 @@ class GraphDiff:
 
 def diff_graphs(a: Graph, b: Graph) -> GraphDiff:
     """The differences from graph `a` to graph `b`; O(entries), apart from sorting what moved."""
+    if not isinstance(b, Graph):
+        raise GraphError(f"diff: expected a Graph, got {found(b)}")
     sizes, nats = (len(a), len(b)), (a.n_nats, b.n_nats)
     if a is b or a == b:
         return GraphDiff(sizes, nats)

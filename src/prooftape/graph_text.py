@@ -161,15 +161,18 @@ def parse_graph(text: str) -> Graph:
         raise GraphParseError(f"graph text: expected a str, got {type(text).__name__}")
     raw = text.split("\n")
     lines = [line for n, t in enumerate(raw, 1) if not (line := _Line(t.rstrip("\r"), n)).blank()]
-    if len(lines) < 2:
-        what = "the header 'prooftape graph 1'" if not lines else "a line such as 'nats 0'"
-        raise GraphParseError(f"graph text, line {len(raw)}: expected {what}, found the end of the text")
-    header, second, *body = lines
+    end = f"graph text, line {len(raw)}: expected {{}}, found the end of the text"
+    if not lines:
+        raise GraphParseError(end.format("the header 'prooftape graph 1'"))
+    header, body = lines[0], lines[2:]
     at = header.at
     version = int(header.take(_HEADER, "the header 'prooftape graph 1'")[1])
     if version != VERSION:
         header.fail(f"this is version {version} of the format; this release reads version {VERSION}", at)
     header.take(_END, "the end of the line")
+    if len(lines) < 2:
+        raise GraphParseError(end.format("a line such as 'nats 0'"))
+    second = lines[1]
     n_nats = int(second.take(_NATS, "a line such as 'nats 0'")[1])
     second.take(_END, "the end of the line")
     leaves: list[Leaf] = []

@@ -19,7 +19,7 @@ from prooftape.arrays.exact import ExactArrays
 from prooftape.arrays.floats import FloatArrays, LowPrecision
 from prooftape.arrays.modular import MERSENNE_61, is_prime, residue
 from prooftape.arrays.structure import Arr, StructuralArrays
-from prooftape.errors import MissingExtraError, ScalarError, ValueTypeError
+from prooftape.errors import MissingExtraError, ScalarError, ValueTypeError, found
 from prooftape.numbers import Number, as_fraction, as_number
 
 
@@ -58,7 +58,8 @@ class Scalar:
         """A stored value as a read-only array a user can keep."""
         out = np.asarray(array) if array.dtype.kind == "b" else np.asarray(self._out(array))
         if out is array:
-            owner: object = array  # stored values never change, and a view of a locked array cannot be unlocked
+            # stored values never change, and a view of a locked array cannot be unlocked
+            owner: object = array
             while isinstance(owner, np.ndarray):
                 owner.flags.writeable = False
                 owner = owner.base
@@ -93,8 +94,8 @@ def _as_numpy(value: object, what: str) -> Arr:
     if a.dtype.name in ("bfloat16",) or a.dtype.name.startswith("float8"):
         return a.astype(np.float32)
     kinds = {"c": "complex numbers", "U": "text", "S": "bytes", "M": "dates", "m": "time spans"}
-    found = kinds.get(a.dtype.kind, f"dtype {a.dtype}")
-    raise ValueTypeError(f"{what}: expected real numbers, got {found}")
+    kind = kinds.get(a.dtype.kind, f"dtype {a.dtype}")
+    raise ValueTypeError(f"{what}: expected real numbers, got {kind}")
 
 
 def _float(dtype: type[np.floating[Any]]) -> Scalar:
@@ -140,11 +141,15 @@ def _as_ints(a: Arr) -> Arr:
     return out.reshape(a.shape)
 
 
-@cache
 def modular(p: int = MERSENNE_61) -> Scalar:
     """The prime field of p elements; default 2^61 - 1. Raises `ScalarError` when p is not prime."""
-    if not is_prime(p):
-        raise ScalarError(f"modular(p): p must be prime, got {p}")
+    if isinstance(p, bool) or not isinstance(p, int) or not is_prime(p):
+        raise ScalarError(f"modular(p): p must be a prime number, got {found(p)}")
+    return _modular(p)
+
+
+@cache
+def _modular(p: int) -> Scalar:
     xp = ExactArrays(f"the prime field modulo {p}", lambda v: residue(v, p))
     return Scalar(f"modular({p})", xp, _as_ints)
 
@@ -162,8 +167,8 @@ def _named(name: str) -> Scalar | None:
         return _rational()
     if name == "modular":
         return modular()
-    found = re.fullmatch(r"modular\((\d+)\)", name)
-    return modular(int(found.group(1))) if found else None
+    prime = re.fullmatch(r"modular\((\d+)\)", name)
+    return modular(int(prime.group(1))) if prime else None
 
 
 def scalar(name: str | Scalar) -> Scalar:
@@ -171,8 +176,8 @@ def scalar(name: str | Scalar) -> Scalar:
     if isinstance(name, Scalar):
         return name
     if not isinstance(name, str):
-        raise ScalarError(f"scalar must be a name such as 'float32', got {type(name).__name__} {name!r}")
-    found = _named(name)
-    if found is None:
+        raise ScalarError(f"scalar must be a name such as 'float32', got {found(name)}")
+    known = _named(name)
+    if known is None:
         raise ScalarError(f"unknown scalar {name!r}; known: {', '.join(NAMES)}")
-    return found
+    return known

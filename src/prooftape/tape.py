@@ -92,7 +92,7 @@ def forward_from(xp: Vocabulary[A], instrs: Sequence[Instr], values: list[A], re
                 operands += [read(start, k) for start, k in nats]  # type: ignore[misc]
             value = call.op.forward(xp, call, *operands)
         except ScalarError as e:
-            raise ScalarError(f"%{out} = {call.op.name}: {e}") from None
+            raise ScalarError(f"{call.op.name}: {e}; node %{out}", node=out) from None
         values.append(value if finish is None else finish(value))
 
 
@@ -127,7 +127,7 @@ def backward_dense_from(
         try:
             parts = call.op.vjp(xp, call, saved, g, asks)
         except ScalarError as e:
-            raise ScalarError(f"backward of %{out} = {call.op.name}: {e}") from None
+            raise ScalarError(f"backward of {call.op.name}: {e}; node %{out}", node=out) from None
         for a, part in zip(args, parts, strict=True):
             if part is not None:
                 if finish is not None:

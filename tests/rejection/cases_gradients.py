@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from misuse import Misuse, World, rational
 
@@ -145,4 +143,3 @@ CASES: list[Misuse] = [
     Misuse("arguments of two sessions", lambda w: pt.grad(lambda x, y: (x * y).sum(), (0, 1))(w.w, w.z), ForeignHandleError, "mul: operand b: TensorRef(%0: real[2,3]) belongs to another session; record its value in this one, e.g. const(other.get_value(ref))"),
     Misuse("an array taken out of a function", lambda w: pt.grad(lambda x: np.sum(x))(np.ones(3)), OperandError, "numpy.sum: %0 (3,) [cases_gradients.py:N] is a recorded value, not an array; use the session's ops or ref.value"),
 ]  # fmt: skip
-

@@ -28,7 +28,9 @@ def attention_parts(w: World) -> World:
 
 
 def attend(w: Any, x: Any = None, wo: Any = None, **more: Any) -> object:
-    return w.s.multi_head_attention(w.square, w.square, w.square, w.square if wo is None else wo, w.x if x is None else x, **more)
+    return w.s.multi_head_attention(
+        w.square, w.square, w.square, w.square if wo is None else wo, w.x if x is None else x, **more
+    )
 
 
 CASES: list[Misuse] = [

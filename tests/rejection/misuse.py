@@ -1,7 +1,7 @@
 """One way to misuse the public API, the world it happens in, and what must come of it.
 
 `Misuse` holds a call that must raise, the error's class, and its whole message (line numbers replaced by N).
-`World` is the session it happens in: leaves of many shapes, naturals, a mask and, unless `leaves_only`, a loss.
+`World` is the session it happens in: leaves of many shapes, naturals, a mask and, unless `leaves_only`, an op.
 """
 
 from __future__ import annotations
@@ -49,16 +49,20 @@ class World:
 
     @staticmethod
     def _session(s: pt.Session, p: pt.Param) -> tuple[object, ...]:
-        values = [np.asarray(s._values[i]).tolist() for i in range(s._n_leaves)]
+        values = [repr(np.asarray(s._values[i]).tolist()) for i in range(s._n_leaves)]
         return (
-            s.state, s.graph.text(), list(s.graph.locations or ()), values, len(s), s._generation, s._first_nat_node,
-            dict(s._params), len(s._compiled(len(s._nodes))), p.value.tolist(), p.name, p.requires_grad,
+            s.state, s.graph.text(), list(s.graph.locations or ()), values, len(s), s._generation,
+            s._first_nat_node, dict(s._params), len(s._compiled(len(s._nodes))),
+            p.value.tolist(), p.name, p.requires_grad,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Misuse:
-    """`do(world)` must raise `error` with `message`; with `given`, `do(world, given(world))`."""
+    """`do(world)` must raise `error` with `message`; with `given`, `do(world, given(world))`.
+
+    Not `readable`: what was recorded has no value in this scalar, so that later values cannot be read either.
+    """
 
     name: str
     do: Callable[..., object]
@@ -66,13 +70,14 @@ class Misuse:
     message: str
     given: Callable[[World], object] | None = None
     world: Callable[[], World] = World
+    readable: bool = True
 
 
 LINE = re.compile(r"(\w+\.py):\d+")
 
 
 def without_line_numbers(message: str) -> str:
-    """`leaf [train.py:12]` as `leaf [train.py:N]`: the file is part of a message, its line changes with edits."""
+    """`x [train.py:12]` as `x [train.py:N]`: the file is part of a message, the line changes with edits."""
     return LINE.sub(r"\1:N", message)
 
 

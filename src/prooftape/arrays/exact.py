@@ -43,14 +43,24 @@ class ExactArrays(StructuralArrays):
 
     def full(self, shape: Shape, value: Number) -> Arr:
         out = np.empty(shape, dtype=object)
-        out[...] = self.element(value)
+        out[...] = self._literal(value)
         return out
+
+    def _literal(self, value: Number) -> Any:
+        """A number of the graph as a field element."""
+        try:
+            return self.element(value)
+        except ValueError as e:
+            raise ScalarError(str(e)) from None
 
     def array(self, value: object) -> Arr:
         assert isinstance(value, Literal)
         if value.array.dtype.kind == "b":
             return value.array
-        return self.convert(value.array)
+        try:
+            return self.convert(value.array)
+        except ValueError as e:
+            raise ScalarError(str(e)) from None
 
     def convert(self, values: Arr) -> Arr:
         """Field elements with the exact values of a real array."""
@@ -77,7 +87,7 @@ class ExactArrays(StructuralArrays):
         return boxed(-x)
 
     def scale(self, x: Arr, c: Number) -> Arr:
-        return boxed(x * self.element(c))
+        return boxed(x * self._literal(c))
 
     def amul(self, g: Arr, d: Arr) -> Arr:
         return boxed(g * d)  # every element is finite: 0 * d is 0

@@ -54,7 +54,9 @@ def named_op(op: object) -> Op:
 
 def register(op: Op) -> Op:
     """Add an op defined outside this package, so that graphs using it parse and check. Names are unique."""
+    if not isinstance(op, Op):
+        raise OperandError(f"register: expected an Op, got {found(op)}")
     if op.name in _found() or (op.name in _outside and _outside[op.name] is not op):
-        raise ValueError(f"an op named {op.name!r} exists already")
+        raise ValueError(f"register: an op named {op.name!r} exists already")
     _outside[op.name] = op
     return op
