@@ -1,7 +1,7 @@
 """One way to misuse the public API, the world it happens in, and what must come of it.
 
 `Misuse` holds a call that must raise, the error's class, and its whole message (line numbers replaced by N).
-`World` is the session it happens in: leaves of many shapes, naturals, a mask and, unless `leaves_only`, an op.
+`World` is the session it happens in: leaves of many shapes, naturals, a mask and (unless `leaves_only`) ops.
 """
 
 from __future__ import annotations
