@@ -36,7 +36,7 @@ def naturals(values: object, what: str) -> NDArray[np.int64]:
     if a.size == 0:
         return np.zeros(0, np.int64)
     listed = isinstance(values, (list, tuple))  # NumPy makes an integer of a True among integers
-    if listed or a.dtype.kind not in "iu" or int(a.min()) < 0 or int(a.max()) >= MAX_NAT:
+    if listed or a.dtype.kind not in "iu" or np.minimum.reduce(a) < 0 or np.maximum.reduce(a) >= MAX_NAT:
         for i, v in enumerate(values if isinstance(values, (list, tuple)) else a.tolist()):
             n = v.item() if isinstance(v, np.generic) else v
             if not _is_natural(n):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import ShapeError, check_flag, check_name
+from prooftape.graph import Leaf
 from prooftape.scalars import Scalar
 from prooftape.scalars import scalar as named
-from prooftape.types import Shape
+from prooftape.types import Shape, TensorType
 
 
 class Param:
@@ -15,7 +16,7 @@ class Param:
     `requires_grad=False` freezes it: its gradient is not computed unless asked, and no step changes it.
     """
 
-    __slots__ = ("_array", "_name", "_requires_grad", "scalar")
+    __slots__ = ("_array", "_leaf", "_name", "_requires_grad", "scalar")
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Param:
         self._name = check_name("param", name)
         self._requires_grad = check_flag("param: requires_grad", requires_grad)
         self._array = self.scalar.to_array(init, f"param {name or ''}".strip())
+        self._leaf: Leaf | None = None
 
     @property
     def name(self) -> str | None:
@@ -36,7 +38,7 @@ class Param:
 
     @name.setter
     def name(self, new: str | None) -> None:
-        self._name = check_name("param", new)
+        self._name, self._leaf = check_name("param", new), None
 
     @property
     def requires_grad(self) -> bool:
@@ -45,7 +47,8 @@ class Param:
 
     @requires_grad.setter
     def requires_grad(self, new: bool) -> None:
-        self._requires_grad = check_flag(f"param {self.name or ''}".strip() + ": requires_grad", new)
+        flag = check_flag(f"param {self.name or ''}".strip() + ": requires_grad", new)
+        self._requires_grad, self._leaf = flag, None
 
     @property
     def shape(self) -> Shape:
@@ -66,6 +69,12 @@ class Param:
                 f"to a parameter of shape {self._array.shape}; make a new param instead"
             )
         self._array = array
+
+    def leaf(self) -> Leaf:
+        """The leaf it becomes in a graph: the same at every step, so made once."""
+        if self._leaf is None:
+            self._leaf = Leaf(TensorType.of(self.shape), self._name, self._requires_grad, "param")
+        return self._leaf
 
     @property
     def stored(self) -> Arr:

@@ -79,13 +79,12 @@ class Recorder(Recording):
         if not isinstance(param, Param):
             fix = "make one with param(init), or pass data with input(value)"
             raise OperandError(f"use: expected a Param, got {found(param)}; {fix}")
-        if param.scalar.name != self.scalar.name:
+        if param.scalar is not self.scalar and param.scalar.name != self.scalar.name:
             raise ValueTypeError(
                 f"use: {param!r} holds {param.scalar.name}, this session runs in {self.scalar.name}; "
                 "make the param with this session's param()"
             )
-        leaf = Leaf(TensorType.of(param.shape), param.name, param.requires_grad, "param")
-        ref = self._append_leaf(param.stored, leaf)
+        ref = self._append_leaf(param.stored, param.leaf())
         self._params[ref.id] = param
         return ref
 

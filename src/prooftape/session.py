@@ -40,7 +40,7 @@ from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
-from prooftape.types import BOOL, REAL
+from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
     from prooftape.param import Param
@@ -207,8 +207,11 @@ class Session(Recorder, OpMethods):
                 whose = "recording" if mine else "session"
                 raise kind(f"{what}: {ref!r} is of another {whose} than these gradients")
 
-        token, graph = self._token, self.graph
-        return Grads(run(needed), graph.type_of, needed, lambda: run(None), check, self.scalar)
+        def type_of(id: int) -> TensorType:
+            return leaves[id].type if id < base else nodes[id - base][0].out
+
+        token, leaves, nodes = self._token, self._leaves, self._nodes
+        return Grads(run(needed), type_of, needed, lambda: run(None), check, self.scalar)
 
     def _needed_ids(self, total: int) -> list[bool]:
         """Which context entries lead back to a leaf that requires a gradient."""

@@ -255,6 +255,11 @@ class Vocabulary(ABC, Generic[A]):
         e = Fraction(c)
         return self.scale(self.pow(x, e - 1), e)
 
+    def affine(self, x: A, w: A, b: A) -> A:
+        """x @ w^T + b for x (n, k), w (m, k), b (m)."""
+        product = self.matmul(x, self.permute(w, (1, 0)))
+        return self.add(product, self.broadcast(b, self.shape(product), (1,)))
+
     def exp_difference(self, x: A, y: A) -> A:
         """exp(x - y) to full relative accuracy: the rounding error of x - y is put back.
 

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from prooftape import kernels
 from prooftape.arrays.structure import Arr, StructuralArrays
+from prooftape.attributes import attr_key
 from prooftape.literal import Literal
 from prooftape.numbers import Number
 from prooftape.types import Shape
@@ -32,6 +33,20 @@ def has_nan(x: Arr) -> bool:
     return bool(s != s)
 
 
+def product_has_nan(out: Arr) -> bool:
+    """Whether any entry of a matrix product is nan, looking at one row and one column if they are finite.
+
+    A non-finite entry of the left factor makes its whole row of the product non-finite (inf times anything is
+    inf or nan, and no finite term brings it back), one of the right factor its whole column. So if the first
+    row and the first column are finite, both factors are, and so is the product unless it overflowed.
+    """
+    if out.ndim == 2 and out.size > 4096:
+        row, column = out[0], out[:, 0]
+        if row.dot(row) + column.dot(column) < np.inf:
+            return False
+    return has_nan(out)
+
+
 class FloatArrays(StructuralArrays):
     """IEEE binary floats of one dtype."""
 
@@ -39,17 +54,17 @@ class FloatArrays(StructuralArrays):
         self.dtype = np.dtype(dtype)
         self._number: Callable[[Number], Any] = self.dtype.type
         self._bits = np.dtype(f"i{self.dtype.itemsize}")
-        self._constants: dict[tuple[Shape, str], Arr] = {}
+        self._constants: dict[tuple[Shape, object], Arr] = {}
 
     def zeros(self, shape: Shape) -> Arr:
         return np.zeros(shape, self.dtype)
 
     def full(self, shape: Shape, value: Number) -> Arr:
         # rules ask for the same few constants at every step: keep the small ones
-        key = (shape, repr(value))
+        key = (shape, attr_key(value))
         found = self._constants.get(key)
         if found is None:
-            found = np.full(shape, float(value), self.dtype)
+            found = np.full(shape, self._rounded(value), self.dtype)
             found.flags.writeable = False
             if found.size <= SMALL:
                 if len(self._constants) >= MAX_CONSTANTS:
@@ -91,8 +106,18 @@ class FloatArrays(StructuralArrays):
         return -x
 
     def scale(self, x: Arr, c: Number) -> Arr:
-        result: Arr = x * self._number(c)
+        try:
+            result: Arr = x * self._number(c)
+        except OverflowError:
+            result = x * self._rounded(c)
         return result
+
+    def _rounded(self, c: Number) -> Any:
+        """A number as the nearest float: beyond the finite range infinity, where Python raises."""
+        try:
+            return self._number(c)
+        except OverflowError:
+            return self._number(np.inf if c > 0 else -np.inf)
 
     def amul(self, g: Arr, d: Arr) -> Arr:
         out: Arr = g * d
@@ -263,12 +288,17 @@ class FloatArrays(StructuralArrays):
             p, out, out=out
         )  # `out` is ours: one allocation less on the largest arrays there are
 
+    def affine(self, x: Arr, w: Arr, b: Arr) -> Arr:
+        out: Arr = x @ w.T
+        out += b
+        return out
+
     def matmul(self, a: Arr, b: Arr) -> Arr:
         return a @ b
 
     def amatmul(self, a: Arr, b: Arr, linear: int) -> Arr:
         out: Arr = a @ b
-        if has_nan(out):
+        if product_has_nan(out):
             return self._absorbing_matmul(a, b, linear)
         return out
 

@@ -275,8 +275,7 @@ def _rows(xp: Vocabulary[A], x: A) -> A:
 
 
 def _linear(xp: Vocabulary[A], c: Call, w: A, b: A, x: A) -> A:
-    product = xp.matmul(_rows(xp, x), _swap(xp, w))
-    return reshaped(xp, xp.add(product, xp.broadcast(b, xp.shape(product), (1,))), c.shape)
+    return reshaped(xp, xp.affine(_rows(xp, x), w, b), c.shape)
 
 
 def _linear_jvp(

@@ -229,7 +229,7 @@ def _label_shape(t: Typing) -> Shape:
 def _check_labels(c: Call, naturals: Sequence[NDArray[np.int64]]) -> None:
     """Every label must name a class when the loss is recorded; one overwritten later is read totally."""
     labels, classes = naturals[0], c.shapes[0][-1]
-    if labels.size and int(labels.max()) >= classes:
+    if labels.size and np.maximum.reduce(labels) >= classes:
         position = int((labels >= classes).argmax())
         raise RuleError(
             f"label {labels[position]} at position {position} is not one of the {classes} classes",
