@@ -1,7 +1,7 @@
 """A commit that fails leaves no trace: a session with failures in between equals its twin without them.
 
 Hypothesis draws programs: recording, overwriting naturals, reading values, backward passes, commits, commits
-that fail, and `run_graph` (which never keeps anything), nested in any way. The twin skips what leaves no trace.
+that fail, and `run_graph` (which never keeps anything), nested in any way. The twin skips what must not stay.
 """
 
 from __future__ import annotations
