@@ -103,9 +103,7 @@ class RuleError(Exception):
     `problem` is one clause without the op's name; `hint` is the usual fix; `kind` the public class.
     """
 
-    def __init__(
-        self, problem: str, hint: str = "", kind: type[ProofTapeError] = ShapeError
-    ) -> None:
+    def __init__(self, problem: str, hint: str = "", kind: type[ProofTapeError] = ShapeError) -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint

@@ -190,7 +190,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 
 @given(mutated() | st.text())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_mutated_text_parses_to_a_good_graph_or_is_refused(text: str) -> None:
     try:
         graph = Graph.parse(text)
