@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# On a busy machine one example in a hundred takes long for reasons of its own; growth is measured in tests/perf.
+# On a busy machine an example now and then takes long for reasons of its own; tests/perf measures growth.
 settings.register_profile("prooftape", deadline=None)
 settings.load_profile("prooftape")
