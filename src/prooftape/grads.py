@@ -6,6 +6,7 @@ needed (inputs with requires_grad=False) are computed the first time they are as
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,6 +16,18 @@ from prooftape.errors import GradientError, IndexRangeError, ShapeError
 from prooftape.handle_methods import TensorRef
 from prooftape.scalars import Scalar
 from prooftape.types import REAL, TensorType
+
+
+def _references(items: list[Arr | None], i: int) -> int:
+    return sys.getrefcount(items[i])
+
+
+_ALONE = _references([np.empty(1)], 0)  # what this interpreter counts for an array only its list holds
+
+
+def only_reference(items: list[Arr | None], i: int) -> bool:
+    """Whether the list holds the only reference to its entry i (views and buffers hold references too)."""
+    return _references(items, i) == _ALONE
 
 
 class Grads:
@@ -50,6 +63,21 @@ class Grads:
         if self._needed is not None and not self._needed[id]:
             self._ct, self._needed = self._compute_all(), None
         return self._ct[id]
+
+    def take(self, id: int) -> tuple[Arr | None, bool]:
+        """The cotangent of a context id, and whether the caller now owns its memory (may overwrite it).
+
+        Owned only if nobody else can see the array: no view was handed out, no other entry shares it. A taken
+        entry is computed again if it is ever read.
+        """
+        found = self.stored(id)
+        if found is None or found.base is not None:
+            return found, False
+        del found
+        if self._needed is None or not only_reference(self._ct, id):
+            return self._ct[id], False
+        taken, self._ct[id], self._needed[id] = self._ct[id], None, False
+        return taken, True
 
     def of_id(self, id: int) -> Arr:
         """The cotangent of a context id (zeros when absent), read-only."""

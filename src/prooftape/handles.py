@@ -46,7 +46,6 @@ class Token:
             t = t.parent
         return t
 
-
     def holds(self, other: Token) -> bool:
         """Whether a handle with token `other` is of this recording, or of one that this is a draft of."""
         root = other.root()

@@ -31,7 +31,7 @@ from prooftape.grads import Grads
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatRef, NatVecRef
-from prooftape.numbers import as_number
+from prooftape.numbers import Number, as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
@@ -289,11 +289,7 @@ class Session(Recorder, OpMethods):
         """Each unfrozen parameter seen by `use`, once, with the sum of its cotangents (None: absent)."""
         grads = _checked("param_grads", grads)
         total: dict[Param, Arr | None] = {}
-        for leaf, param in self._params.items():
-            if not total:  # one handle tells whether these gradients are of this recording
-                grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
-            if not param.requires_grad:
-                continue
+        for leaf, param in self._used(grads):
             old, new = total.get(param), grads.stored(leaf)
             if old is not None and new is not None:
                 new = self.scalar.xp.finish(self.scalar.xp.add(old, new))
@@ -312,14 +308,32 @@ class Session(Recorder, OpMethods):
         if not 0 <= rate < float("inf"):
             raise AttributeValueError(f"sgd_step_all: lr must be a finite number >= 0, got {lr}")
         xp, grads = self.scalar.xp, _checked("sgd_step_all", grads)
+        once = len(set(self._params.values())) == len(self._params)
         with np.errstate(all="ignore"):
-            updates = [
-                (p, xp.finish(xp.minus_scaled(p.stored, g, rate)))
-                for p, g in self.param_grads(grads)
-                if g is not None
-            ]
+            if once:  # the common case: each gradient is used here for the last time
+                updates = [(p, self._stepped(p, leaf, grads, rate)) for leaf, p in self._used(grads)]
+            else:
+                summed = self.param_grads(grads)
+                updates = [
+                    (p, g if g is None else xp.finish(xp.minus_scaled(p.stored, g, rate))) for p, g in summed
+                ]
         for param, new in updates:
-            param.store(new)
+            if new is not None:
+                param.store(new)
+
+    def _used(self, grads: Grads) -> list[tuple[int, Param]]:
+        """Leaf and parameter of every unfrozen `use`; checks that the gradients are of this recording."""
+        for leaf in self._params:
+            grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
+            break
+        return [(leaf, p) for leaf, p in self._params.items() if p.requires_grad]
+
+    def _stepped(self, param: Param, leaf: int, grads: Grads, rate: Number) -> Arr | None:
+        g, owned = grads.take(leaf)
+        if g is None:
+            return None
+        xp = self.scalar.xp
+        return xp.finish(xp.minus_scaled(param.stored, g, rate, consume=owned))
 
     # -- other scalars ------------------------------------------------------------------------------
     def replay(self, scalar: str | Scalar) -> Session:

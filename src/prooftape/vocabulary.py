@@ -295,8 +295,8 @@ class Vocabulary(ABC, Generic[A]):
         inverse = self.amul(valid, self.reciprocal(self.sum(e, (1,))))
         return self.amul(keep(self, inverse, shape, (1,)), slopes)
 
-    def minus_scaled(self, p: A, g: A, c: Number) -> A:
-        """p - g * c: the step of gradient descent."""
+    def minus_scaled(self, p: A, g: A, c: Number, *, consume: bool = False) -> A:
+        """p - g * c: the step of gradient descent. With `consume`, g's memory may hold the result."""
         return self.sub(p, self.scale(g, c))
 
     def scaled_exp(self, x: A, c: Number) -> A:

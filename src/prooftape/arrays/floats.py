@@ -280,13 +280,12 @@ class FloatArrays(StructuralArrays):
             return None
         return np.arange(idx.size), idx
 
-    def minus_scaled(self, p: Arr, g: Arr, c: Number) -> Arr:
-        out: Arr = np.multiply(g, self._number(c))
-        if out.ndim == 0 or out.dtype != p.dtype:
-            return p - out
-        return np.subtract(
-            p, out, out=out
-        )  # `out` is ours: one allocation less on the largest arrays there are
+    def minus_scaled(self, p: Arr, g: Arr, c: Number, *, consume: bool = False) -> Arr:
+        if g.ndim == 0 or g.dtype != p.dtype:
+            return self.sub(p, self.scale(g, c))
+        # one buffer less where nobody needs g any more: parameters are the largest arrays there are
+        out: Arr = np.multiply(g, self._number(c), out=g if consume and g.flags.writeable else None)
+        return np.subtract(p, out, out=out)
 
     def affine(self, x: Arr, w: Arr, b: Arr) -> Arr:
         out: Arr = x @ w.T

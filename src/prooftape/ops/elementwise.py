@@ -241,6 +241,7 @@ leaky_relu = elementwise(
     convention="derivative at 0 is the slope",
 )
 
+
 def _elu_shape(t: Typing) -> Shape:
     alpha = t.number("alpha")
     if not -(10**290) < alpha < 10**290:
