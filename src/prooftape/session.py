@@ -8,7 +8,7 @@ nodes recorded since the last read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.domains import check_domain
 from prooftape.errors import (
     AttributeValueError,
+    DomainError,
     ForeignHandleError,
     GradientError,
     OperandError,
@@ -39,7 +40,7 @@ from prooftape.recorder import Recorder
 from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
-from prooftape.tape import Instr, Tape, backward_dense_from, compile_node, forward_from
+from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, compile_node, forward_from
 from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
@@ -127,23 +128,47 @@ class Session(Recorder, OpMethods):
         return instrs
 
     def _evaluate(self, end: int) -> list[Arr]:
-        """Values of the first `end` context entries, computing the missing ones."""
+        """Values of the first `end` context entries, computing the missing ones.
+
+        If an entry that the last one does not depend on has no value (an exponential in exact numbers, say),
+        only what the last one depends on is computed, and the rest of the list is None.
+        """
         values, base = self._values, self._n_leaves
         if len(values) < end:
-            todo = self._compiled(end - base)[len(values) - base : end - base]
-            with np.errstate(all="ignore"):
-                try:
-                    if self.domain == "raise":
-                        for instr in todo:
-                            check_domain(
-                                self.scalar, instr, values, self._reader(), self._locations[instr.out]
-                            )
-                            forward_from(self.scalar.xp, [instr], values, self._reader())
-                    else:
-                        forward_from(self.scalar.xp, todo, values, self._reader())
-                except ScalarError as e:
-                    raise self._located(e) from None
+            instrs = self._compiled(end - base)
+            try:
+                self._run(instrs[len(values) - base : end - base], values)
+            except (ScalarError, DomainError):
+                first = len(values)
+                needed = ancestors(instrs, base, end - 1, first)
+                if first in needed:
+                    raise
+                return self._evaluate_only(needed, end)
         return values
+
+    def _evaluate_only(self, needed: set[int], end: int) -> list[Arr]:
+        """Values of the entries of `needed` beyond those that are known; None for the others."""
+        values: list[Any] = [*self._values, *[None] * (end - len(self._values))]
+        for out in sorted(needed):
+            instr = self._instrs[out - self._n_leaves]
+            operands = [values[a] for a in instr.args]
+            self._run([instr._replace(args=tuple(range(len(operands))))], operands)
+            values[out] = operands[-1]
+        return values
+
+    def _run(self, instrs: Sequence[Instr], values: list[Arr]) -> None:
+        """Run instructions, appending to `values`; errors name the source line."""
+        xp, read = self.scalar.xp, self._reader()
+        with np.errstate(all="ignore"):
+            try:
+                if self.domain == "raise":
+                    for instr in instrs:
+                        check_domain(self.scalar, instr, values, read, self._locations[instr.out])
+                        forward_from(xp, [instr], values, read)
+                else:
+                    forward_from(xp, instrs, values, read)
+            except ScalarError as e:
+                raise self._located(e) from None
 
     def _located(self, e: ScalarError) -> ScalarError:
         """The error with the source line of its node."""
@@ -277,9 +302,11 @@ class Session(Recorder, OpMethods):
 
     def _jvp(self, out: TensorRef, tangents: list[Arr | None]) -> Arr:
         values = self._evaluate(out.id + 1)
-        below = Graph(
-            Prefix(self._leaves), Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves)), len(self._nats)
-        )
+        nodes = Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves))
+        if values is not self._values:  # entries without a value move nothing that `out` depends on
+            known = zip(nodes, values[self._n_leaves :], strict=True)
+            nodes = Prefix([n if v is not None else n._replace(args=(), nats=()) for n, v in known])
+        below = Graph(Prefix(self._leaves), nodes, len(self._nats))
         with np.errstate(all="ignore"):
             found = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)[out.id]
         return self.scalar.to_user(self.scalar.xp.full(out.shape, 0) if found is None else found)

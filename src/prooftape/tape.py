@@ -82,6 +82,17 @@ def compile_tape(graph: Graph) -> Tape:
     return Tape(n, Prefix([compile_node(node, n + k) for k, node in enumerate(graph.nodes)]))
 
 
+def ancestors(instrs: Sequence[Instr], n_leaves: int, slot: int, first: int) -> set[int]:
+    """The slots from `first` on that `slot` depends on, itself included."""
+    found, todo = set(), [slot]
+    while todo:
+        s = todo.pop()
+        if s >= max(first, n_leaves) and s not in found:
+            found.add(s)
+            todo += instrs[s - n_leaves].args
+    return found
+
+
 def forward_from(xp: Vocabulary[A], instrs: Sequence[Instr], values: list[A], read: ReadNats) -> None:
     """Run instructions in order, appending one value each; `values` already holds every earlier slot."""
     finish = None if type(xp).finish is Vocabulary.finish else xp.finish

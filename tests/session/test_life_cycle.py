@@ -237,3 +237,28 @@ def test_replay_in_other_scalars() -> None:
     assert double.get_value(double.ref(y)).dtype == np.float64
     field = s.replay(scalar="modular(97)")
     assert field.get_value(field.ref(y)).item() == int(field.scalar.xp.element(3 * (tenth**2 + 4)))
+
+
+def test_an_entry_without_a_value_does_not_block_what_does_not_depend_on_it() -> None:
+    s = pt.Session("rational")
+    x = s.input([1, 2], requires_grad=True)
+    y = s.square(x)
+    z = s.exp(y)
+    unrelated = s.add(z, y)
+    loss = s.sum(s.mul(y, x))
+    assert s.get_value(loss).item() == 9
+    assert s.backward_scalar_dense_all(loss)[x].tolist() == [3, 12]
+    assert s.jvp_leaf(loss, x, [1, 1]).item() == 15
+    for ref in (z, unrelated):
+        with pytest.raises(pt.errors.ScalarError, match=r"exp has no exact value .* node %2"):
+            s.get_value(ref)
+    assert s.get_value(loss).item() == 9 and s.get_value(s.neg(loss)).item() == -9
+
+
+def test_a_domain_error_stops_only_what_depends_on_it() -> None:
+    s = pt.Session("float64", domain="raise")
+    x = s.input([0.0, 4.0])
+    bad, good = s.log(x), s.sqrt(x)
+    assert s.get_value(good).tolist() == [0.0, 2.0]
+    with pytest.raises(pt.errors.DomainError, match=r"log: outside its domain"):
+        s.get_value(s.add(bad, good))
