@@ -59,6 +59,8 @@ def method_source(op: Op) -> str:
             return (
                 f"def {op.name}(self, {head}): return self._apply2(_op, {op.operands[0]}, {op.operands[1]})"
             )
+        if len(op.operands) == 3:
+            return f"def {op.name}(self, {head}): return self._apply3(_op, {', '.join(op.operands)})"
     apply = "self._apply_masked" if BOOL in op.operand_dtypes else "self._apply"
     return f"def {op.name}(self, {head}): return {apply}(_op, {operands}, {attrs}, {nats})"
 

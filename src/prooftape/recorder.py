@@ -219,7 +219,7 @@ class Recorder(Recording):
     def _call(self, op: Op, refs: list[TensorRef], attrs: tuple[object, ...], sizes: tuple[int, ...]) -> Call:
         """The typed call; attributes given before in exactly this form need no second reading."""
         try:
-            key = (tuple([r.type for r in refs]), attrs, _kinds(attrs), sizes)
+            key = (tuple([r.type for r in refs]), attrs, attrs and _kinds(attrs), sizes)
             call = op._calls.get(key)
         except TypeError:  # a list or an array among the attributes
             return self._bind(op, refs, attrs, sizes)
@@ -289,6 +289,24 @@ class Recorder(Recording):
             call = self._bind(op, (a, b))
             op.remember(key, call)
         self._nodes.append(_new_tuple(Node, (call, (a.id, b.id), ())))
+        self._locations.append(user_location(3))
+        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+
+    def _apply3(self, op: Op, a: object, b: object, c: object) -> TensorRef:
+        """`_apply` for three operands and no attributes."""
+        token = self._token
+        if a.__class__ is not TensorRef or a._token is not token:
+            a = self._operand(f"{op.name}: operand {op.operands[0]}", a)
+        if b.__class__ is not TensorRef or b._token is not token:
+            b = self._operand(f"{op.name}: operand {op.operands[1]}", b)
+        if c.__class__ is not TensorRef or c._token is not token:
+            c = self._operand(f"{op.name}: operand {op.operands[2]}", c)
+        key = (a.type, b.type, c.type)
+        call = op._calls.get(key)
+        if call is None:
+            call = self._bind(op, (a, b, c))
+            op.remember(key, call)
+        self._nodes.append(_new_tuple(Node, (call, (a.id, b.id, c.id), ())))
         self._locations.append(user_location(3))
         return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
 

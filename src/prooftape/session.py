@@ -244,7 +244,13 @@ class Session(Recorder, OpMethods):
         if len(needed) < base:
             needed[:] = [leaf.requires_grad for leaf in self._leaves]
         for call, args, _ in self._nodes[len(needed) - base :]:
-            needed.append(call.op.differentiable and any(needed[a] for a in args))
+            leads = False
+            if call.op.differentiable:
+                for a in args:
+                    if needed[a]:
+                        leads = True
+                        break
+            needed.append(leads)
         return needed[:]
 
     def grad(self, grads: Grads, ref: TensorRef) -> Arr:

@@ -8,6 +8,7 @@ or float16 values in float32 arrays, computes each rule in float32 and rounds ea
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ def product_has_nan(out: Arr) -> bool:
         if row.dot(row) + column.dot(column) < np.inf:
             return False
     return has_nan(out)
+
+
+@lru_cache(maxsize=64)
+def _row_numbers(n: int) -> Arr:
+    return np.arange(n)
 
 
 class FloatArrays(StructuralArrays):
@@ -275,10 +281,10 @@ class FloatArrays(StructuralArrays):
 
     def _label_spots(self, x: Arr, labels: Index) -> tuple[Arr, Arr] | None:
         """Row and column of each label, when every one names a class (nearly always)."""
-        idx = np.asarray(labels)
-        if idx.size == 0 or int(np.maximum.reduce(idx)) >= x.shape[1] or int(np.minimum.reduce(idx)) < 0:
+        idx = np.asarray(labels)  # naturals: never negative
+        if idx.size == 0 or np.maximum.reduce(idx) >= x.shape[1]:
             return None
-        return np.arange(idx.size), idx
+        return _row_numbers(idx.size), idx
 
     def minus_scaled(self, p: Arr, g: Arr, c: Number, *, consume: bool = False) -> Arr:
         if g.ndim == 0 or g.dtype != p.dtype:
@@ -288,8 +294,13 @@ class FloatArrays(StructuralArrays):
         return np.subtract(p, out, out=out)
 
     def affine(self, x: Arr, w: Arr, b: Arr) -> Arr:
-        out: Arr = x @ w.T
-        out += b
+        if w.shape[0] <= x.shape[0]:
+            out: Arr = x @ w.T
+            out += b
+            return out
+        # OpenBLAS multiplies two row-major matrices faster with the taller one on the left (up to twice)
+        out = np.empty((x.shape[0], w.shape[0]), self.dtype)
+        np.add((w @ x.T).T, b, out=out)
         return out
 
     def matmul(self, a: Arr, b: Arr) -> Arr:

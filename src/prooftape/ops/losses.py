@@ -275,7 +275,7 @@ def _cross_entropy_vjp(
     logits, labels = saved
     x = _rows(xp, c, logits)
     shape = xp.shape(x)
-    g = xp.broadcast(xp.scale(ct, Fraction(1, shape[0])), shape, ()) if shape[0] else xp.full(shape, 0)
+    g = xp.broadcast(xp.div(ct, xp.full((), shape[0])), shape, ()) if shape[0] else xp.full(shape, 0)
     return (_unrows(xp, c, xp.amul(g, xp.label_slopes(x, labels))),)
 
 
