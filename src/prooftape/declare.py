@@ -107,6 +107,12 @@ def elementwise(
             for w, partial in zip(wanted, partials, strict=True)
         )
 
+    def vjp_of_one(
+        xp: Vocabulary[A], call: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]
+    ) -> tuple[A]:
+        """The same for one operand (it is wanted, or nobody would ask): half of all nodes are such."""
+        return (_times(xp, call, ct, partials[0], saved),)
+
     shape_text = "same shape" if len(operands) == 1 else "equal shapes"
     return Op(
         name=name,
@@ -115,7 +121,7 @@ def elementwise(
         shape_rule=shape_rule,
         forward=forward,
         jvp=jvp,
-        vjp=vjp,
+        vjp=vjp_of_one if len(operands) == 1 else vjp,
         saves=saved_names,
         samples=samples or elementwise_samples(len(operands)),
         doc=doc,

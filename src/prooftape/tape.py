@@ -126,10 +126,7 @@ def backward_dense_from(
         g = ct[out]
         if g is None:
             continue
-        if needed is None:
-            asks = [t.dtype == REAL for t in call.types]
-        else:
-            asks = [needed[a] for a in args]
+        asks = [t.dtype == REAL for t in call.types] if needed is None else [needed[a] for a in args]
         if True not in asks:
             continue
         saved = [values[s] for s in saves]

@@ -67,7 +67,7 @@ class FloatArrays(StructuralArrays):
 
     def full(self, shape: Shape, value: Number) -> Arr:
         # rules ask for the same few constants at every step: keep the small ones
-        key = (shape, attr_key(value))
+        key = (shape, value if value.__class__ is int else attr_key(value))
         found = self._constants.get(key)
         if found is None:
             found = np.full(shape, self._rounded(value), self.dtype)
