@@ -13,7 +13,7 @@ CODE := src tests scripts benchmarks
 # Two environments must not be made at once, and the order of the checks is the order of their cost.
 .NOTPARALLEL:
 .PHONY: help demo test check setup setup-demo setup-interop format format-check lint types fast-test \
-	bench golden golden-check docs-check budget wheel clean distclean
+	bench bench-check golden golden-check docs-check budget wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,12 +51,15 @@ types:
 	$(PY) -m mypy
 
 fast-test:
-	$(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs"
+	$(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs and not timing"
 
 bench: setup ## measure against the rivals that are installed
 	$(ONE_THREAD) $(PY) benchmarks/chain.py
 	$(ONE_THREAD) $(PY) benchmarks/mlp.py
 	$(ONE_THREAD) $(PY) benchmarks/recording.py
+
+bench-check: setup ## the promised speeds, against the rivals, one test at a time on a quiet machine
+	$(PYTEST) -m timing
 
 golden: setup-interop ## make the golden values again from torch
 	$(ONE_THREAD) $(PY) scripts/make_golden.py
