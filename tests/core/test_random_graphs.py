@@ -1,6 +1,6 @@
 """Random graphs over the whole op table: the tape against the semantics bit for bit, adjointness exactly.
 
-PROOFTAPE_GRAPHS sets how many graphs each property draws (default 1,000; two properties, so 2,000 in all).
+PROOFTAPE_GRAPHS sets how many graphs each of the two properties draws (default 2,000).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prooftape.testing import opaque_rationals, random_session
 from prooftape.testing.values import draw_reals
 from prooftape.types import REAL
 
-GRAPHS = int(os.environ.get("PROOFTAPE_GRAPHS", "1000"))
+GRAPHS = int(os.environ.get("PROOFTAPE_GRAPHS", "2000"))
 many = settings(
     max_examples=GRAPHS,
     deadline=None,
