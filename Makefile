@@ -51,7 +51,7 @@ types:
 	$(PY) -m mypy
 
 fast-test:
-	$(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs and not timing"
+	PROOFTAPE_GRAPHS=200 $(PYTEST) -n $(JOBS) -m "not slow and not interop and not proofs and not timing"
 
 bench: setup ## measure against the rivals that are installed
 	$(ONE_THREAD) $(PY) benchmarks/chain.py
