@@ -317,7 +317,7 @@ def _constant(op: str, x: object, other: object) -> TensorRef:
     if _is_number(x):
         return other.session.full(other.shape, x)
     if isinstance(x, (np.ndarray, list, tuple)):
-        return other.session.const(x)
+        return other.session.constant_operand(x)
     fix = {"Param": "put it into the graph with use(param)"}.get(
         type(x).__name__, "it takes TensorRefs, numbers and arrays of numbers"
     )

@@ -8,7 +8,7 @@ Operators and methods of `TensorRef` come from `handle_methods.py`.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from prooftape.errors import StaleHandleError
 from prooftape.types import Shape, TensorType
@@ -75,6 +75,17 @@ class Handle:
         if found is None:
             raise StaleHandleError(f"{self!r}: its session no longer exists; keep a reference to the session")
         return found
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # an id in one session: a copied owner would know nothing of it
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} means nothing without its session and is not pickled; keep ref.id or its value"
+        )
 
     @property
     def generation(self) -> int:

@@ -87,6 +87,9 @@ class Literal:
             return Literal(numbers.reshape(shape))
         return Literal(np.array(numbers.tolist()).reshape(shape))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Literal, (self.array,))  # the stored hash means nothing in another process
+
     def __repr__(self) -> str:
         return f"Literal({self.type})"
 

@@ -158,6 +158,9 @@ class Call:
         assert isinstance(value, Literal)
         return value
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_bound, (self.op, self.types, self.attrs, self.nat_sizes))
+
     def __repr__(self) -> str:
         return f"Call({self.op.name}, {self.attrs}, {self.types} -> {self.out})"
 
@@ -335,6 +338,13 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def _bound(
+    op: Op, types: tuple[TensorType, ...], attrs: tuple[AttrValue, ...], nat_sizes: tuple[int, ...]
+) -> Call:
+    """What unpickling a call does: checked and interned like any other."""
+    return op.bind(types, attrs, nat_sizes)
 
 
 def add_present(xp: Vocabulary[A], terms: Iterable[A | None]) -> A | None:

@@ -92,16 +92,24 @@ class Recorder(Recording):
         """A constant: a leaf before the first op, a constant node after it. Booleans make a mask."""
         check_name("const", name)
         _refuse_recorded("const", "an array of numbers or booleans", value)
-        what = f"const {name or ''}".strip()
-        mask = as_array(value, what)
-        if mask.dtype.kind == "b":
-            array = np.array(mask, dtype=np.bool_, order="C")
-        else:
-            array = self.scalar.to_array(mask, what)
+        array = self._const_array(value, f"const {name or ''}".strip())
         if self._nodes:
             return self._const_node(array)
         dtype = BOOL if array.dtype.kind == "b" else REAL
         return self._append_leaf(array, Leaf(TensorType.of(array.shape, dtype), name, False, "const"))
+
+    def constant_operand(self, value: object) -> TensorRef:
+        """An array met where an op takes a tensor: a constant node, even before the first op.
+
+        As a leaf it would shift the tangents that `jvp_dense_all` takes, one per leaf the user made.
+        """
+        return self._const_node(self._const_array(value, "const"))
+
+    def _const_array(self, value: object, what: str) -> Arr:
+        mask = as_array(value, what)
+        if mask.dtype.kind == "b":
+            return np.array(mask, dtype=np.bool_, order="C")
+        return self.scalar.to_array(mask, what)
 
     def _const_node(self, array: Arr) -> TensorRef:
         from prooftape.literal import Literal

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,13 @@ class Recording:
 
     def __len__(self) -> int:
         return self._n_leaves + len(self._nodes)
+
+    def __reduce__(self) -> NoReturn:
+        # a shallow copy would share the lists both append to, and every handle has one owner
+        raise TypeError(
+            "a Session is neither copied nor pickled: keep session.graph or session.state, "
+            "or make another of the same graph with session.replay(scalar)"
+        )
 
     # -- handles ------------------------------------------------------------------------------------
     def mk_idx(self, id: int, shape: Sequence[int] | None = None) -> TensorRef:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,15 @@ class Scalar:
             return out.view()
         out.flags.writeable = False
         return out
+
+    def __reduce__(self) -> tuple[object, ...]:
+        try:
+            named = scalar(self.name)
+        except ScalarError:
+            named = None
+        if named is not self:
+            raise PicklingError(f"{self!r} is not one of the scalars that go by name: {', '.join(NAMES)}")
+        return (scalar, (self.name,))
 
     def __repr__(self) -> str:
         return f"Scalar({self.name})"

@@ -108,10 +108,11 @@ class Session(Recorder, OpMethods):
             return self._apply(op, operands, attrs, nats)
 
         def given(s: Session, x: object, dtype: str) -> object:
-            if dtype != BOOL or not isinstance(x, (np.ndarray, list, tuple, bool, np.bool_)):
+            # not a bool: it is what `a == b` gives for two handles, and no mask anybody meant
+            if dtype != BOOL or not isinstance(x, (np.ndarray, list, tuple, np.bool_)):
                 return x
             array = as_array(x, f"{op.name}: mask")
-            return s.const(array) if array.dtype.kind == "b" else x
+            return s.constant_operand(array) if array.dtype.kind == "b" else x
 
         def build(s: Session) -> TensorRef:
             given_as = zip(operands, op.operand_dtypes, strict=False)  # optional operands may be left out
@@ -225,7 +226,9 @@ class Session(Recorder, OpMethods):
         def check(ref: TensorRef, what: str) -> None:
             if not isinstance(ref, TensorRef):
                 problem = f"expected a TensorRef, got {found(ref)}"
-                raise OperandError(f"{what}: {problem}; of_id(id) takes a context id")
+                fix = {"Param": "use(param) gave one, and param_grads(grads) has them all"}
+                hint = fix.get(type(ref).__name__, "of_id(id) takes a context id")
+                raise OperandError(f"{what}: {problem}; {hint}")
             if not token.holds(ref._token):
                 mine = ref._token.root()._session() is token._session()
                 kind = StaleHandleError if mine else ForeignHandleError

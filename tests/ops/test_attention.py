@@ -106,7 +106,7 @@ def test_a_query_that_keeps_nothing_gives_zeros_and_no_gradient() -> None:
     out = s.multi_head_attention(*leaves, mask, num_heads=1)
     found = s.backward_dense_all(out, ct)
     assert all(not found[leaf].any() for leaf in leaves)
-    moved = s.jvp_dense_all(out, [*w, X, None])
+    moved = s.jvp_dense_all(out, [*w, X])
     assert moved[0].tolist() == [0.0, 0.0] and np.isfinite(moved).all()
 
 

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
+import pickle
 import pkgutil
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
 
@@ -36,6 +39,16 @@ def find(name: str) -> Op:
     """The op of this name; raises KeyError when there is none."""
     found = _found().get(name)
     return _outside[name] if found is None else found
+
+
+def _by_name(op: Op) -> tuple[Callable[[str], Op], tuple[str]]:
+    """How an op is pickled and copied: its rules are code, so it is the op of this name or nothing."""
+    if table().get(op.name) is not op:
+        raise pickle.PicklingError(f"op {op.name!r} is not in the table; register(op) adds it")
+    return (find, (op.name,))
+
+
+copyreg.pickle(Op, _by_name)
 
 
 def named_op(op: object) -> Op:
