@@ -70,6 +70,11 @@ class TensorRef(BaseTensorRef):
         problem = f"numpy.{name}: {self._shown()} is a recorded value, not an array"
         raise OperandError(f"{problem}; use the session's ops or ref.value")
 
+    def __format__(self, spec: str) -> str:
+        if spec:
+            raise OperandError(f"{self._shown()} is a recorded value, not a number; format ref.item()")
+        return repr(self)
+
     def __len__(self) -> int:
         if not self.type.shape:
             raise OperandError(f"{self._shown()} has rank 0 and therefore no length")
@@ -162,7 +167,18 @@ class TensorRef(BaseTensorRef):
     def __le__(self, other: Operand) -> TensorRef:
         return binary("less_equal", self, other)
 
-    # == stays identity: handles are dictionary keys; the elementwise mask is session.equal(a, b)
+    # == between handles stays identity, because handles are dictionary keys; the mask is session.equal(a, b)
+    __hash__ = BaseTensorRef.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
+        if _is_number(other) or isinstance(other, (np.ndarray, list, tuple)):
+            raise OperandError(
+                f"{self._shown()} == {found(other)}: == tells whether two handles are the same one; "
+                "the mask is session.equal(a, b), with the numbers as a constant: b = session.const(b)"
+            )
+        return False
 
     # -- indexing -------------------------------------------------------------------------------
     def __getitem__(self, index: object) -> TensorRef:
@@ -294,8 +310,10 @@ def binary(op: str, a: object, b: object) -> TensorRef:
     """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
     if isinstance(a, TensorRef):
         s = a.session
-        if isinstance(b, TensorRef) and a.type.shape == b.type.shape:
-            return getattr(s, op)(a, b)  # type: ignore[no-any-return]
+        if isinstance(b, TensorRef):
+            if a.type.shape == b.type.shape:
+                return getattr(s, op)(a, b)  # type: ignore[no-any-return]
+            s._check_handle(b, TensorRef, f"{op}: operand b")
     else:
         assert isinstance(b, TensorRef)
         s = b.session

@@ -205,6 +205,17 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert said(capsys, "show", str(path), status=1) == expected
 
 
+@pytest.mark.parametrize("kept", [20, 60, 300])  # inside the header, inside the header, inside the numbers
+def test_a_checkpoint_cut_short_is_called_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: int
+) -> None:
+    pytest.importorskip("safetensors")
+    path = tmp_path / "c"
+    save_checkpoint(path, [pt.Session().param(range(100), name="w")])
+    path.write_bytes(path.read_bytes()[:kept])
+    assert f"{path}: truncated, corrupt" in said(capsys, "show", str(path), status=1)
+
+
 def test_output_may_be_cut_off_by_its_reader(tmp_path: Path) -> None:
     s = pt.Session()
     x = s.input(1.0)

@@ -62,7 +62,7 @@ CASES: list[Misuse] = [
     # results
     Misuse("gradient by id", lambda w, g: g[0], OperandError, "grads[ref]: expected a TensorRef, got int 0; of_id(id) takes a context id", given=with_grads),
     Misuse("gradient by name", lambda w, g: g["W"], OperandError, "grads[ref]: expected a TensorRef, got str 'W'; of_id(id) takes a context id", given=with_grads),
-    Misuse("gradient by Param", lambda w, g: g[w.W], OperandError, "grads[ref]: expected a TensorRef, got Param(W: float64[2, 3]); of_id(id) takes a context id", given=with_grads),
+    Misuse("gradient by Param", lambda w, g: g[w.W], OperandError, "grads[ref]: expected a TensorRef, got Param(W: float64[2, 3]); use(param) gave one, and param_grads(grads) has them all", given=with_grads),
     Misuse("gradient by value", lambda w, g: g[w.w.value], OperandError, "grads[ref]: expected a TensorRef, got ndarray of shape (2, 3); of_id(id) takes a context id", given=with_grads),
     Misuse("gradient of a natural", lambda w, g: g[w.n], OperandError, "grads[ref]: expected a TensorRef, got NatRef(nat[0]); of_id(id) takes a context id", given=with_grads),
     Misuse("gradient of a mask", lambda w, g: g[w.mask], GradientError, "grads: %10 is a mask (bool[3]); masks carry no gradient", given=with_grads),

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a message is easier to review on one line
-"""Misuse of indexing."""
+"""Misuse of indexing, and of handles as if they were numbers."""
 
 from __future__ import annotations
 
@@ -45,4 +45,9 @@ CASES: list[Misuse] = [
     Misuse("naturals on a scalar", lambda w: w.c[w.labels], ShapeError, "gather_rows_ref: operand x has rank 0, expected rank 2 or more: x = c () [misuse.py:N]; gather_vec_ref takes a vector"),
     Misuse("natural among indices", lambda w: w.x[w.n, 0], OperandError, "indexing x (3, 4) [misuse.py:N]: cannot index with NatRef(nat[0]); use integers, slices of step 1, None and Ellipsis, or a single list of integers, NatRef or NatVecRef"),
     Misuse("value indexed after NumPy's rules", lambda w: w.v.value[7], IndexError, "index 7 is out of bounds for axis 0 with size 3"),
+    Misuse("== a number", lambda w: w.v == 0, OperandError, "v (3,) [misuse.py:N] == int 0: == tells whether two handles are the same one; the mask is session.equal(a, b), with the numbers as a constant: b = session.const(b)"),
+    Misuse("!= a number", lambda w: w.v != 1.5, OperandError, "v (3,) [misuse.py:N] == float 1.5: == tells whether two handles are the same one; the mask is session.equal(a, b), with the numbers as a constant: b = session.const(b)"),
+    Misuse("an array == a handle", lambda w: np.ones(3) == w.v, OperandError, "v (3,) [misuse.py:N] == ndarray of shape (3,): == tells whether two handles are the same one; the mask is session.equal(a, b), with the numbers as a constant: b = session.const(b)"),
+    Misuse("== of two handles as a mask", lambda w: w.s.where(w.c == w.loss, w.c, w.loss), OperandError, "where: operand mask: expected a TensorRef, got bool False; a mask is a boolean array, or a comparison such as greater(x, y)"),
+    Misuse("format with a specification", lambda w: f"{w.loss:.3f}", OperandError, "%12 () [misuse.py:N] is a recorded value, not a number; format ref.item()"),
 ]  # fmt: skip

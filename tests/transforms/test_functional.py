@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import prooftape as pt
-from prooftape.errors import GradientError, ShapeError
+from prooftape.errors import ForeignHandleError, GradientError, ShapeError
 
 
 def exact(values: Any) -> np.ndarray:
@@ -135,6 +135,66 @@ def test_derivatives_are_recorded_into_the_callers_session() -> None:
     penalty = s.sum(s.square(g))
     assert s.backward_scalar_dense_all(penalty)[x].tolist() == [36.0, 288.0]
     assert pt.Graph.parse(s.graph.text()) == s.graph
+
+
+def cubes(x: pt.TensorRef) -> pt.TensorRef:
+    return (x * x * x).sum()
+
+
+POINT, DIRECTION = exact([1, 2, F(-1, 3)]), exact([2, F(1, 2), 5])
+
+
+@pytest.mark.parametrize(
+    ("outer", "expected"),
+    [
+        # closed over in the function: d/dw sum(grad_x(sum(w x^2))) = 2 x
+        (lambda w: pt.grad(lambda x: (w * x * x).sum())(POINT).sum(), [2 * x for x in POINT]),
+        # twice over: d/dw sum(grad_x sum(grad_x(sum(w x^3)))) = 6 x
+        (
+            lambda w: pt.grad(lambda x: pt.grad(lambda x: (w * x * x * x).sum())(x).sum())(POINT).sum(),
+            [6 * x for x in POINT],
+        ),
+        # closed over two levels up, from a derivative that itself has plain arguments
+        (
+            lambda w: pt.grad(lambda y: pt.grad(lambda x: (w * x * x).sum())(POINT).sum() * y)(F(3)),
+            [2 * x for x in POINT],
+        ),
+        # the handle is a tangent: d/dv <v, H v> = 2 H v with H = diag(6 x)
+        (
+            lambda v: (pt.hvp(cubes, (POINT,), (v,)) * v).sum(),
+            [12 * x * d for x, d in zip(POINT, DIRECTION, strict=True)],
+        ),
+        # nothing of the inner argument: its derivative is zero, and so is the outer one
+        (lambda w: pt.grad(lambda x: cubes(w))(POINT).sum(), [0, 0, 0]),
+        # nothing closed over: a number as far as the outer derivative is concerned
+        (lambda w: (w * pt.grad(cubes)(POINT)).sum(), [3 * x * x for x in POINT]),
+    ],
+)
+def test_an_inner_derivative_closes_over_the_outer_argument(outer: Any, expected: list[F]) -> None:
+    assert pt.grad(outer)(DIRECTION).tolist() == expected
+
+
+def test_an_inner_derivative_that_depends_on_nothing_outside_is_numbers() -> None:
+    seen = []
+
+    def outer(w: pt.TensorRef) -> pt.TensorRef:
+        seen.append(pt.grad(cubes)(POINT))
+        return cubes(w)
+
+    pt.grad(outer)(DIRECTION)
+    assert isinstance(seen[0], np.ndarray) and seen[0].tolist() == [3 * x * x for x in POINT]
+
+
+def test_a_session_that_is_not_being_differentiated_is_not_recorded_into() -> None:
+    s = pt.Session("rational")
+    w = s.input(POINT)
+    total = s.sum(w)
+    for call in (lambda x: (x * w).sum(), lambda x: total):
+        with pytest.raises(ForeignHandleError, match="another session"):
+            pt.grad(call)(POINT)
+        with pytest.raises(ForeignHandleError, match="another session"):
+            pt.grad(lambda y, call=call: pt.grad(call)(POINT).sum())(POINT)
+    assert len(s) == 2
 
 
 def test_masks_and_where_differentiate_twice() -> None:

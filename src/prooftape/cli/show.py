@@ -47,8 +47,9 @@ def show(path: Path, console: Console) -> None:
     """Print the file. Raises `ProofTapeError` (with the place of the fault) or `OSError`."""
     with path.open("rb") as f:
         start = f.read(9)
-    # a safetensors file begins with the length of a JSON object, eight bytes, and the object
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+    # a safetensors file begins with the length of a JSON object in eight bytes, and the object; no text has
+    # a zero byte, and a file cut short should be called that
+    if start[8:9] == b"{" and 0 in start[:8]:
         show_checkpoint(load_checkpoint(path), console)
         return
     try:

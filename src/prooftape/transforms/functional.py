@@ -3,7 +3,9 @@
 The functions take and return what JAX's namesakes do. `fn` receives handles (`TensorRef`) and returns one; it
 reaches the session as `x.session` when operators and methods are not enough. Given arrays, a fresh session
 is recorded and numbers come back; given handles, the derivative is recorded into their session and handles
-come back, so these functions nest: `grad(grad(f))`.
+come back, so these functions nest: `grad(grad(f))`. A function may also close over handles of a derivative
+that is being taken around it (an inner `grad` with respect to a grid, inside a loss of the parameters): the
+inner derivative is then recorded beside those handles, and the outer one goes through it.
 
 Arguments that are differentiated may be nested tuples, lists and dicts of arrays. Other arguments: float
 arrays become inputs, everything else (labels, settings) is passed through untouched.
@@ -12,13 +14,14 @@ arrays become inputs, everything else (labels, settings) is passed through untou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import GradientError, OperandError, ShapeError, count, found
+from prooftape.errors import ForeignHandleError, GradientError, OperandError, ShapeError, count, found
 from prooftape.handle_methods import TensorRef
 from prooftape.scalars import Scalar
 from prooftape.session import Session
@@ -27,31 +30,59 @@ from prooftape.transforms.trees import Tree, flatten, same_structure
 
 Fn = Callable[..., Any]
 
+# sessions of the derivatives being taken around this point, innermost last
+_ENCLOSING: ContextVar[tuple[Session, ...]] = ContextVar("enclosing", default=())
+
 
 class _Call:
     """One application of `fn`: its session, the handles of the differentiated arguments, its outputs."""
 
     def __init__(
-        self, name: str, fn: Fn, args: Sequence[Tree], wrt: Sequence[int], scalar: str | Scalar | None
+        self,
+        name: str,
+        fn: Fn,
+        args: Sequence[Tree],
+        wrt: Sequence[int],
+        scalar: str | Scalar | None,
+        tangents: Tree = (),
     ) -> None:
         if not callable(fn):
             raise GradientError(f"{name}: expected a function, got {found(fn)}")
         self.name = name
-        flat = [x for a in args for x in flatten(a)[0]]
-        handles = [x for x in flat if isinstance(x, TensorRef)]
-        self.traced = bool(handles)
-        self.session = handles[0].session if handles else Session(scalar or _scalar_of(flat))
         self.wrt = list(wrt)
+        flat = [x for a in args for x in flatten(a)[0]]
+        handles = [x for x in (*flat, *flatten(tangents)[0]) if isinstance(x, TensorRef)]
+        enclosing = _ENCLOSING.get()
+        if handles:
+            self._record(fn, args, handles[0].session, traced=True)
+            return
+        try:
+            self._record(fn, args, Session(scalar or _scalar_of(flat)), traced=False)
+        except ForeignHandleError:
+            if not enclosing:
+                raise
+            # plain arguments, but `fn` closes over handles: what it gives depends on the derivative outside
+            self._record(fn, args, enclosing[-1], traced=True)
+
+    def _record(self, fn: Fn, args: Sequence[Tree], session: Session, traced: bool) -> None:
+        self.session, self.traced = session, traced
         self.trees = [self._lift(a, i in self.wrt) for i, a in enumerate(args)]
         self.inputs: list[TensorRef] = []
         for i in self.wrt:
             for x in flatten(self.trees[i])[0]:
                 if not isinstance(x, TensorRef):
                     raise OperandError(
-                        f"{name}: argument {i} has an entry {x!r} that is not an array of numbers"
+                        f"{self.name}: argument {i} has an entry {x!r} that is not an array of numbers"
                     )
                 self.inputs.append(x)
-        self.result = fn(*self.trees)
+        mark = _ENCLOSING.set((*_ENCLOSING.get(), session))
+        try:
+            self.result = fn(*self.trees)
+        finally:
+            _ENCLOSING.reset(mark)
+        for x in flatten(self.result)[0]:
+            if isinstance(x, TensorRef):
+                session._check_handle(x, TensorRef, f"{self.name}: the function's result")
 
     def _lift(self, tree: Tree, differentiated: bool) -> Tree:
         leaves, rebuild = flatten(tree)
@@ -192,7 +223,7 @@ def jvp(
     if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
         problem = "primals and tangents must be sequences of the same structure"
         raise GradientError(f"jvp: {problem}, e.g. jvp(f, (x,), (dx,))")
-    call = _Call("jvp", fn, primals, range(len(primals)), scalar)
+    call = _Call("jvp", fn, primals, range(len(primals)), scalar, list(tangents))
     outputs = call.outputs(call.result)
     seeds = call.seed(list(tangents), call.inputs, "tangents")
     moved = jvp_refs(outputs, call.inputs, seeds)
