@@ -26,7 +26,7 @@ IMPORT_SECONDS = 0.3
 # Low to high; a module may import from its own row and from earlier rows, never from a later one.
 # "prooftape" is the package itself, its public names: what stands after it, `import prooftape` does not load.
 LAYERS = [
-    "errors types numbers naturals literal attributes files",
+    "errors types numbers naturals literal attributes files torch_names",
     "kernels vocabulary arrays scalars",
     "op declare",
     "ops",

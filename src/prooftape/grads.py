@@ -49,6 +49,9 @@ class Grads:
         self._check = check
         self._scalar = scalar
 
+    def __repr__(self) -> str:
+        return f"<Grads {self._scalar.name}: {len(self._ct)} entries; read one with grads[ref]>"
+
     def __len__(self) -> int:
         """Number of context entries."""
         return len(self._ct)

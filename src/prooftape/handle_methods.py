@@ -16,6 +16,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.errors import AttributeValueError, OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
+from prooftape.torch_names import HANDLE, not_found
 from prooftape.types import broadcast_shape
 
 if TYPE_CHECKING:
@@ -197,6 +198,11 @@ class TensorRef(BaseTensorRef):
 
     def __iter__(self) -> NoReturn:
         raise OperandError(f"{self._shown()} is not iterable; take rows with x[0], x[1], …")
+
+    if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise not_found(self, name, HANDLE)
 
     # -- methods --------------------------------------------------------------------------------
     @property

@@ -8,7 +8,7 @@ nodes recorded since the last read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, compile_node, forward_from
+from prooftape.torch_names import SESSION, not_found
 from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ class Session(Recorder, OpMethods):
         super()._undo(mark)
         self._instrs = self._instrs[: len(self._nodes)]  # fresh: earlier gradients hold the old list
         self._needed = self._needed[: len(self)]
+
+    def __repr__(self) -> str:
+        leaves = "1 leaf" if self._n_leaves == 1 else f"{self._n_leaves} leaves"
+        return f"<Session {self.scalar.name}: {leaves}, {count(len(self._nodes), 'node')}>"
+
+    if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise not_found(self, name, SESSION)
 
     # -- recording any op ---------------------------------------------------------------------------
     def apply(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -369,3 +370,15 @@ def test_the_short_names_show_the_settings() -> None:
     assert (pt.sgd, pt.adam, pt.adamw) == (sgd, adam, adamw)
     assert repr(adam(lr=0.5)) == ("<Adam(lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0), 0 steps>")
     assert sgd.__name__ == "sgd" and "SGD" in (sgd.__doc__ or "")
+
+
+@pytest.mark.parametrize("make", [pt.sgd, pt.adam, pt.adamw])
+def test_parameters_are_not_an_optimizers_argument(make: Callable[..., object]) -> None:
+    w = pt.Session().param([1.0], name="w")
+    for given in (w, [w], (w,), {"w": w}.values()):
+        with pytest.raises(
+            ValueTypeError, match=r"takes settings only, e\.g\. \w+\(lr=0\.01\), got .*; the parameters"
+        ):
+            make(given, lr=0.1)
+    with pytest.raises(ValueTypeError, match="takes settings only"):
+        make([w])

@@ -211,6 +211,7 @@ def test_masks_and_where_differentiate_twice() -> None:
         (lambda: pt.grad(lambda x: x.sum(), argnums=True)(np.ones(2)), GradientError, "argnums True"),
         (lambda: pt.grad(lambda x: x.sum(), has_aux=True)(np.ones(2)), GradientError, "(loss, aux)"),
         (lambda: pt.jvp(lambda x: x, (np.ones(2),), ()), GradientError, "same structure"),
+        (lambda: pt.hvp(lambda x: x.sum(), np.ones(2), np.ones(2)), GradientError, "hvp: primals"),
         (lambda: pt.jvp(lambda x: x, (np.ones(2),), (np.ones(3),)), ShapeError, "tangents of shape (3,)"),
         (lambda: pt.vjp(lambda x: x, np.ones(2))[1](np.ones(3)), ShapeError, "cotangents of shape (3,)"),
         (lambda: pt.grad(lambda x: x.sum())({"w": "text"}), Exception, "text"),

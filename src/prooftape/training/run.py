@@ -6,10 +6,10 @@ computed, so a step that raises leaves parameters and state as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
-from prooftape.errors import ValueTypeError
+from prooftape.errors import ValueTypeError, found
 from prooftape.grads import Grads
 from prooftape.param import Param
 from prooftape.session import Session
@@ -24,7 +24,8 @@ class OptimizerRun:
     """`opt = adam(lr=1e-3)`, then after each backward pass `opt.step(session, grads)`.
 
     State belongs to the `Param` object, so it survives `reset_tape()` and does not depend on names.
-    Parameters join when a session first uses them.
+    Parameters join when a session first uses them. `state` is immutable: to go back to it, keep it and assign
+    it again. `copy.deepcopy` copies the parameters it is keyed by too, so copy them and the run together.
     """
 
     def __init__(self, rule: Optimizer) -> None:
@@ -77,11 +78,18 @@ class OptimizerRun:
 
 
 def _runner(rule: Callable[P, Optimizer], doc: str) -> Callable[P, OptimizerRun]:
+    name = rule.__name__.lower()
+
     def make(*args: P.args, **settings: P.kwargs) -> OptimizerRun:
+        if args and isinstance(args[0], (Param, Iterable)):
+            raise ValueTypeError(
+                f"{name}: takes settings only, e.g. {name}(lr=0.01), got {found(args[0])}; the "
+                "parameters are those that the session given to step(session, grads) has used"
+            )
         return OptimizerRun(rule(*args, **settings))
 
     make.__doc__ = doc
-    make.__name__ = make.__qualname__ = rule.__name__.lower()
+    make.__name__ = make.__qualname__ = name
     make.__wrapped__ = rule  # type: ignore[attr-defined]  # so that help() shows the rule's settings
     return make
 

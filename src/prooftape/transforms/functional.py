@@ -216,13 +216,18 @@ def grad(
     return run
 
 
+def _check_paired(name: str, primals: object, tangents: object) -> None:
+    sequences = isinstance(primals, (tuple, list)) and isinstance(tangents, (tuple, list))
+    if not sequences or not same_structure(list(primals), list(tangents)):  # type: ignore[call-overload]
+        problem = "primals and tangents must be sequences of the same structure"
+        raise GradientError(f"{name}: {problem}, e.g. {name}(f, (x,), (dx,))")
+
+
 def jvp(
     fn: Fn, primals: Sequence[Tree], tangents: Sequence[Tree], *, scalar: str | Scalar | None = None
 ) -> tuple[Any, Any]:
     """(fn(*primals), tangent of the result when the primals move by `tangents`): forward mode."""
-    if not isinstance(primals, (tuple, list)) or not same_structure(list(primals), list(tangents)):
-        problem = "primals and tangents must be sequences of the same structure"
-        raise GradientError(f"jvp: {problem}, e.g. jvp(f, (x,), (dx,))")
+    _check_paired("jvp", primals, tangents)
     call = _Call("jvp", fn, primals, range(len(primals)), scalar, list(tangents))
     outputs = call.outputs(call.result)
     seeds = call.seed(list(tangents), call.inputs, "tangents")
@@ -258,6 +263,7 @@ def hvp(
 
     Nested like `primals`; for one primal, bare.
     """
+    _check_paired("hvp", primals, tangents)
     argnums = tuple(range(len(primals)))
     _, found = jvp(grad(fn, argnums), primals, tangents, scalar=scalar)
     return found[0] if len(argnums) == 1 else found
