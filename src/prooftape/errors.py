@@ -136,7 +136,7 @@ def found(value: object) -> str:
     except ValueError:  # Python does not print integers of more than 4300 digits
         return f"a huge {name}"
     text = " ".join(text.split())
-    if " at 0x" in text:
+    if " at 0x" in text or text.startswith(f"<{name}"):
         return f"a {name}"
     if not text.startswith(name):
         text = f"{name} {text}"

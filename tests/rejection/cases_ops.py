@@ -177,5 +177,5 @@ CASES: list[Misuse] = [
     Misuse("unknown attribute", lambda w: w.s.scale(w.v, factor=2), TypeError, "Session.scale() got an unexpected keyword argument 'factor'"),
     Misuse("too many operands", lambda w: w.s.relu(w.v, w.v), TypeError, "Session.relu() takes 2 positional arguments but 3 were given"),
     Misuse("unknown method", lambda w: w.s.frobnicate(w.v), AttributeError, "'Session' object has no attribute 'frobnicate'"),
-    Misuse("unknown handle method", lambda w: operator.methodcaller("dot", w.v)(w.v), AttributeError, "'TensorRef' object has no attribute 'dot'"),
+    Misuse("unknown handle method", lambda w: operator.methodcaller("dot", w.v)(w.v), AttributeError, "'TensorRef' object has no attribute 'dot'; use a @ b or session.matmul(a, b)"),
 ]  # fmt: skip
