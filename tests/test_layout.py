@@ -32,7 +32,7 @@ LAYERS = [
     "ops",
     "graph*",
     "semantics tape domains",
-    "state handles handle_methods op_methods indexing param grads recording recorder session",
+    "state handles operators handle_methods op_methods indexing param grads recording recorder session",
     "transforms training",
     "prooftape",
     "testing interop viz cli __main__",

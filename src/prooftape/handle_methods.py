@@ -1,23 +1,22 @@
 """`TensorRef`: operators and methods on handles, all of them short ways to write session calls.
 
-Operators insert NumPy-style broadcasting and constants, as explicit nodes. One kind is refused: ranks that
-differ when both sides would have to grow ((n,) with (n, 1)), the classic silent bug inside losses.
+What `torch.Tensor` has as a method or operator is one here; operators.py says what operators accept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import AttributeValueError, OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
+from prooftape.operators import binary, choose, constant, flat, is_number
 from prooftape.torch_names import HANDLE, not_found
-from prooftape.types import broadcast_shape
 
 if TYPE_CHECKING:
     from prooftape.session import Session
@@ -101,12 +100,12 @@ class TensorRef(BaseTensorRef):
     def __mul__(self, other: Operand) -> TensorRef:
         if other.__class__ is TensorRef and other.type is self.type:
             return self._token.session.mul(self, other)
-        if _is_number(other):
+        if is_number(other):
             return self.session.scale(self, other)
         return binary("mul", self, other)
 
     def __rmul__(self, other: Operand) -> TensorRef:
-        if _is_number(other):
+        if is_number(other):
             return self.session.scale(self, other)
         return binary("mul", other, self)
 
@@ -119,7 +118,7 @@ class TensorRef(BaseTensorRef):
         return binary("div", other, self)
 
     def __pow__(self, exponent: object) -> TensorRef:
-        if not _is_number(exponent):
+        if not is_number(exponent):
             raise OperandError(f"x ** c: expected a number c, got {found(exponent)}; use exp(c * log(x))")
         return self.session.square(self) if exponent == 2 else self.session.pow_const(self, exponent)
 
@@ -136,22 +135,22 @@ class TensorRef(BaseTensorRef):
         return self.session.abs(self)
 
     def __matmul__(self, other: Operand) -> TensorRef:
-        if _is_number(other):
+        if is_number(other):
             return NotImplemented
         if isinstance(other, TensorRef):
             return self.session.matmul(self, other)
 
         def build(s: Session) -> TensorRef:
-            return s.matmul(self, _constant("matmul", other, self))
+            return s.matmul(self, constant("matmul", other, self))
 
         return self.session.commit(build)
 
     def __rmatmul__(self, other: Operand) -> TensorRef:
-        if _is_number(other):
+        if is_number(other):
             return NotImplemented
 
         def build(s: Session) -> TensorRef:
-            return s.matmul(_constant("matmul", other, self), self)
+            return s.matmul(constant("matmul", other, self), self)
 
         return self.session.commit(build)
 
@@ -174,7 +173,7 @@ class TensorRef(BaseTensorRef):
     def __eq__(self, other: object) -> bool:
         if other is self:
             return True
-        if _is_number(other) or isinstance(other, (np.ndarray, list, tuple)):
+        if is_number(other) or isinstance(other, (np.ndarray, list, tuple)):
             raise OperandError(
                 f"{self._shown()} == {found(other)}: == tells whether two handles are the same one; "
                 "the mask is session.equal(a, b), with the numbers as a constant: b = session.const(b)"
@@ -228,11 +227,11 @@ class TensorRef(BaseTensorRef):
 
     def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
         """Same entries, row-major, in a new shape; one dimension may be -1."""
-        return self.session.reshape(self, _flat(shape))
+        return self.session.reshape(self, flat(shape))
 
     def permute(self, *axes: int | Sequence[int]) -> TensorRef:
         """Axes in a new order."""
-        return self.session.permute(self, _flat(axes))
+        return self.session.permute(self, flat(axes))
 
     def transpose(self, axis0: int, axis1: int) -> TensorRef:
         """Two axes swapped."""
@@ -247,7 +246,7 @@ class TensorRef(BaseTensorRef):
 
     def broadcast_to(self, *shape: int | Sequence[int]) -> TensorRef:
         """Broadcast, NumPy alignment."""
-        return self.session.broadcast_to(self, _flat(shape))
+        return self.session.broadcast_to(self, flat(shape))
 
     def flatten(self) -> TensorRef:
         """One axis, row-major."""
@@ -277,90 +276,133 @@ class TensorRef(BaseTensorRef):
         """Log of the sum of exponentials over an axis (dropped)."""
         return self.session.logsumexp(self, axis)
 
+    # -- elementwise ops, as torch.Tensor has them -------------------------------------------------
+    def abs(self) -> TensorRef:
+        """`session.abs(x)`."""
+        return self.session.abs(self)
 
-def _add_unary_methods() -> None:
-    names = (
-        "abs sqrt exp log relu sigmoid tanh square reciprocal sin cos erf log1p expm1 neg softplus gelu silu"
-    )
+    def sqrt(self) -> TensorRef:
+        """`session.sqrt(x)`."""
+        return self.session.sqrt(self)
 
-    def method(name: str) -> object:
-        def call(self: TensorRef) -> TensorRef:
-            return getattr(self.session, name)(self)  # type: ignore[no-any-return]
+    def exp(self) -> TensorRef:
+        """`session.exp(x)`."""
+        return self.session.exp(self)
 
-        call.__name__ = name
-        call.__qualname__ = f"TensorRef.{name}"
-        call.__doc__ = f"Same as session.{name}(x)."
-        return call
+    def log(self) -> TensorRef:
+        """`session.log(x)`."""
+        return self.session.log(self)
 
-    for name in names.split():
-        setattr(TensorRef, name, method(name))
+    def relu(self) -> TensorRef:
+        """`session.relu(x)`."""
+        return self.session.relu(self)
 
+    def sigmoid(self) -> TensorRef:
+        """`session.sigmoid(x)`."""
+        return self.session.sigmoid(self)
 
-_add_unary_methods()
+    def tanh(self) -> TensorRef:
+        """`session.tanh(x)`."""
+        return self.session.tanh(self)
 
+    def square(self) -> TensorRef:
+        """`session.square(x)`."""
+        return self.session.square(self)
 
-def _is_number(x: object) -> TypeGuard[Number]:
-    if x.__class__ is float or x.__class__ is int:
-        return True
-    if isinstance(x, (bool, np.bool_)):
-        return False
-    return isinstance(x, (Real, np.number)) or (hasattr(x, "p") and hasattr(x, "q"))
+    def reciprocal(self) -> TensorRef:
+        """`session.reciprocal(x)`."""
+        return self.session.reciprocal(self)
 
+    def sin(self) -> TensorRef:
+        """`session.sin(x)`."""
+        return self.session.sin(self)
 
-def _flat(dims: Sequence[int | Sequence[int]]) -> Any:
-    """What `x.reshape(2, 3)` and `x.reshape((2, 3))` mean alike; the attribute's reader checks it."""
-    return dims[0] if len(dims) == 1 else dims
+    def cos(self) -> TensorRef:
+        """`session.cos(x)`."""
+        return self.session.cos(self)
 
+    def erf(self) -> TensorRef:
+        """`session.erf(x)`."""
+        return self.session.erf(self)
 
-def binary(op: str, a: object, b: object) -> TensorRef:
-    """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
-    if isinstance(a, TensorRef):
-        s = a.session
-        if isinstance(b, TensorRef):
-            if a.type.shape == b.type.shape:
-                return getattr(s, op)(a, b)  # type: ignore[no-any-return]
-            s._check_handle(b, TensorRef, f"{op}: operand b")
-    else:
-        assert isinstance(b, TensorRef)
-        s = b.session
+    def log1p(self) -> TensorRef:
+        """`session.log1p(x)`."""
+        return self.session.log1p(self)
 
-    def build(s: Session) -> TensorRef:
-        left, right = (_constant(op, x, other) for x, other in ((a, b), (b, a)))
-        shape = operator_shape(op, left, right)
-        left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
-        return getattr(s, op)(left, right)  # type: ignore[no-any-return]
+    def expm1(self) -> TensorRef:
+        """`session.expm1(x)`."""
+        return self.session.expm1(self)
 
-    return s.commit(build)
+    def neg(self) -> TensorRef:
+        """`session.neg(x)`."""
+        return self.session.neg(self)
 
+    def softplus(self) -> TensorRef:
+        """`session.softplus(x)`."""
+        return self.session.softplus(self)
 
-def _constant(op: str, x: object, other: object) -> TensorRef:
-    """`x` itself if it is a handle, else a constant in the session of `other`."""
-    if isinstance(x, TensorRef):
-        return x
-    assert isinstance(other, TensorRef)
-    if _is_number(x):
-        return other.session.full(other.shape, x)
-    if isinstance(x, (np.ndarray, list, tuple)):
-        return other.session.constant_operand(x)
-    fix = {"Param": "put it into the graph with use(param)"}.get(
-        type(x).__name__, "it takes TensorRefs, numbers and arrays of numbers"
-    )
-    raise OperandError(f"{op}: cannot combine {other._shown()} with {found(x)}; {fix}")
+    def gelu(self) -> TensorRef:
+        """`session.gelu(x)`."""
+        return self.session.gelu(self)
 
+    def silu(self) -> TensorRef:
+        """`session.silu(x)`."""
+        return self.session.silu(self)
 
-def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:
-    """The broadcast shape of an operator's operands; raises for the refused kinds."""
-    shape = broadcast_shape(a.shape, b.shape)
-    graph = a.session.graph
-    if shape is None:
-        raise ShapeError(
-            f"{op}: shapes do not broadcast: {graph.describe(a.id)} and {graph.describe(b.id)}; "
-            "trailing dimensions must be equal or 1"
-        )
-    if a.ndim != b.ndim and shape not in (a.shape, b.shape):
-        raise ShapeError(
-            f"{op}: refusing to broadcast both sides across ranks: {graph.describe(a.id)} and "
-            f"{graph.describe(b.id)} would give {shape}; reshape one of them, "
-            "or use broadcast_to if you mean it"
-        )
-    return shape
+    def add(self, other: Operand) -> TensorRef:
+        """`x + other`."""
+        return self + other
+
+    def sub(self, other: Operand) -> TensorRef:
+        """`x - other`."""
+        return self - other
+
+    def mul(self, other: Operand) -> TensorRef:
+        """`x * other`."""
+        return self * other
+
+    def div(self, other: Operand) -> TensorRef:
+        """`x / other`."""
+        return self / other
+
+    def matmul(self, other: Operand) -> TensorRef:
+        """`x @ other`."""
+        return self @ other
+
+    def bmm(self, other: TensorRef) -> TensorRef:
+        """`session.bmm(x, other)`."""
+        return self.session.bmm(self, other)
+
+    def maximum(self, other: Operand) -> TensorRef:
+        """`session.maximum(x, other)`, broadcast like an operator."""
+        return binary("maximum", self, other)
+
+    def minimum(self, other: Operand) -> TensorRef:
+        """`session.minimum(x, other)`, broadcast like an operator."""
+        return binary("minimum", self, other)
+
+    def where(self, mask: TensorRef | NDArray[np.bool_] | Sequence[Any], other: Operand) -> TensorRef:
+        """x where the mask is true, `other` elsewhere; numbers and arrays broadcast to x's shape."""
+        return choose(mask, self, other)
+
+    def greater(self, other: Operand) -> TensorRef:
+        """Mask of `x > other`."""
+        return self > other
+
+    def less(self, other: Operand) -> TensorRef:
+        """Mask of `x < other`."""
+        return self < other
+
+    def greater_equal(self, other: Operand) -> TensorRef:
+        """Mask of `x >= other`."""
+        return self >= other
+
+    def less_equal(self, other: Operand) -> TensorRef:
+        """Mask of `x <= other`."""
+        return self <= other
+
+    def eq(self, other: Operand) -> TensorRef:
+        """Mask of equal entries; `x == other` tells whether two handles are the same one."""
+        return binary("equal", self, other)
+
+    gt, lt, ge, le = greater, less, greater_equal, less_equal

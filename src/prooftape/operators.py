@@ -1,0 +1,107 @@
+"""What the operators of `TensorRef` do with their operands: constants, broadcasting, what is refused.
+
+Numbers and arrays become constants and shapes broadcast NumPy-style, all of it as explicit nodes. One kind
+is refused: ranks that differ when both sides would have to grow ((n,) with (n, 1)), the classic silent bug
+inside losses. Nothing is recorded when the op is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prooftape.errors import OperandError, ShapeError, found
+from prooftape.handles import BaseTensorRef
+from prooftape.numbers import Number
+from prooftape.types import broadcast_shape
+
+if TYPE_CHECKING:
+    from prooftape.handle_methods import TensorRef
+    from prooftape.session import Session
+
+
+def is_ref(x: object) -> TypeGuard[TensorRef]:
+    """Whether x is a handle of a tensor: the class itself would import this module."""
+    return isinstance(x, BaseTensorRef)
+
+
+def is_number(x: object) -> TypeGuard[Number]:
+    """Whether x is a number that goes beside a tensor; a boolean is none."""
+    if x.__class__ is float or x.__class__ is int:
+        return True
+    if isinstance(x, (bool, np.bool_)):
+        return False
+    return isinstance(x, (Real, np.number)) or (hasattr(x, "p") and hasattr(x, "q"))
+
+
+def flat(dims: Sequence[int | Sequence[int]]) -> Any:
+    """What `x.reshape(2, 3)` and `x.reshape((2, 3))` mean alike; the attribute's reader checks it."""
+    return dims[0] if len(dims) == 1 else dims
+
+
+def binary(op: str, a: object, b: object) -> TensorRef:
+    """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
+    if is_ref(a):
+        s = a.session
+        if is_ref(b):
+            if a.type.shape == b.type.shape:
+                return getattr(s, op)(a, b)  # type: ignore[no-any-return]
+            s._check_handle(b, BaseTensorRef, f"{op}: operand b")
+    else:
+        assert is_ref(b)
+        s = b.session
+
+    def build(s: Session) -> TensorRef:
+        left, right = (constant(op, x, other) for x, other in ((a, b), (b, a)))
+        shape = operator_shape(op, left, right)
+        left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
+        return getattr(s, op)(left, right)  # type: ignore[no-any-return]
+
+    return s.commit(build)
+
+
+def constant(op: str, x: object, other: object) -> TensorRef:
+    """`x` itself if it is a handle, else a constant in the session of `other`."""
+    if is_ref(x):
+        return x
+    assert is_ref(other)
+    if is_number(x):
+        return other.session.full(other.shape, x)
+    if isinstance(x, (np.ndarray, list, tuple)):
+        return other.session.constant_operand(x)
+    fix = {"Param": "put it into the graph with use(param)"}.get(
+        type(x).__name__, "it takes TensorRefs, numbers and arrays of numbers"
+    )
+    raise OperandError(f"{op}: cannot combine {other._shown()} with {found(x)}; {fix}")
+
+
+def choose(mask: TensorRef | NDArray[np.bool_] | Sequence[Any], a: TensorRef, b: object) -> TensorRef:
+    """Record `where(mask, a, b)` with `b` broadcast to a's shape. Atomic."""
+
+    def build(s: Session) -> TensorRef:
+        other = constant("where", b, a)
+        return s.where(mask, a, other if other.shape == a.shape else s.broadcast_to(other, a.shape))
+
+    return a.session.commit(build)
+
+
+def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:
+    """The broadcast shape of an operator's operands; raises for the refused kinds."""
+    shape = broadcast_shape(a.shape, b.shape)
+    graph = a.session.graph
+    if shape is None:
+        raise ShapeError(
+            f"{op}: shapes do not broadcast: {graph.describe(a.id)} and {graph.describe(b.id)}; "
+            "trailing dimensions must be equal or 1"
+        )
+    if a.ndim != b.ndim and shape not in (a.shape, b.shape):
+        raise ShapeError(
+            f"{op}: refusing to broadcast both sides across ranks: {graph.describe(a.id)} and "
+            f"{graph.describe(b.id)} would give {shape}; reshape one of them, "
+            "or use broadcast_to if you mean it"
+        )
+    return shape
