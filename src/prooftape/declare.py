@@ -77,7 +77,6 @@ def elementwise(
     shape_rule: ShapeRule = same_shape,
     transcendental: bool = False,
     public: bool = True,
-    handle_method: str = "",
 ) -> Op:
     """An op that maps entries to entries; `partials[i](xp, call, *saved)` is d out / d operand i.
 
@@ -133,7 +132,6 @@ def elementwise(
         operand_dtypes=operand_dtypes,
         transcendental=transcendental,
         public=public,
-        handle_method=handle_method,
     )
 
 
@@ -154,7 +152,6 @@ def linear(
     attrs: tuple[Attr, ...] = (),
     nats: tuple[str, ...] = (),
     public: bool = True,
-    handle_method: str = "",
     convention: str = "",
     domain: Domain = EVERYWHERE,
 ) -> Op:
@@ -198,7 +195,6 @@ def linear(
         attrs=attrs,
         nats=nats,
         public=public,
-        handle_method=handle_method,
         convention=convention,
         domain=domain,
     )
@@ -219,7 +215,6 @@ def constant(
     out_dtype: str = BOOL,
     operand_dtypes: tuple[str, ...] = (),
     public: bool = True,
-    handle_method: str = "",
     convention: str = "",
 ) -> Op:
     """An op whose result carries no derivative."""
@@ -241,7 +236,6 @@ def constant(
         operand_dtypes=operand_dtypes,
         differentiable=False,
         public=public,
-        handle_method=handle_method,
         convention=convention or "no derivative",
     )
 

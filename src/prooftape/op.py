@@ -236,7 +236,6 @@ class Op:
     differentiable: bool = True
     transcendental: bool = False
     public: bool = True
-    handle_method: str = ""
     record_check: Callable[[Call, Sequence[NDArray[np.int64]]], None] | None = None
     _calls: dict[object, Call] = field(default_factory=dict, repr=False)
 
