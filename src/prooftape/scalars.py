@@ -49,7 +49,8 @@ class Scalar:
             if isinstance(self.xp, ExactArrays):
                 return self.xp.convert(a)
             assert isinstance(self.xp, FloatArrays)
-            return self.xp.finish(np.array(a, dtype=self.xp.dtype, order="C"))
+            with np.errstate(over="ignore"):  # a number too large is inf, as in an op: nothing is raised
+                return self.xp.finish(np.array(a, dtype=self.xp.dtype, order="C"))
         except (TypeError, ValueError, OverflowError) as e:
             if isinstance(e, ScalarError):
                 raise ScalarError(f"{what}: {e}") from None

@@ -262,3 +262,11 @@ def test_a_domain_error_stops_only_what_depends_on_it() -> None:
     assert s.get_value(good).tolist() == [0.0, 2.0]
     with pytest.raises(pt.errors.DomainError, match=r"log: outside its domain"):
         s.get_value(s.add(bad, good))
+
+
+@pytest.mark.parametrize("scalar", ["float32", "float16"])
+def test_a_number_too_large_is_infinite_and_no_warning(scalar: str) -> None:
+    s = pt.Session(scalar)
+    assert s.param([1e300, 1.0]).value.tolist() == [np.inf, 1.0]
+    x = s.input(-1e300)
+    assert x.item() == s.scale(s.full((), 1), -1e300).item() == -np.inf

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import prooftape as pt
 from prooftape.grads import only_reference
+from prooftape.training import OptimizerRun
 
 
 def two_params() -> tuple[pt.Session, pt.Param, pt.Param]:
@@ -60,3 +65,30 @@ def test_only_reference_sees_every_kind_of_sharing(view: object) -> None:
     assert not only_reference(items, 0)
     del held
     assert only_reference(items, 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pt.sgd(lr=0.1, momentum=0.9),
+        lambda: pt.adam(lr=0.1),
+        lambda: pt.adamw(lr=lambda t: 0.1 / (t + 1)),
+    ],
+)
+def test_training_does_not_grow(make: Callable[[], OptimizerRun]) -> None:
+    s, opt = pt.Session(), make()
+    w = s.param(np.zeros((100, 100)), "w")
+
+    def steps(n: int) -> int:
+        for _ in range(n):
+            s.reset_tape()
+            opt.step(s, s.backward_scalar_dense_all(s.sum(s.square(s.use(w)))))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = steps(3)
+        assert steps(30) - before < 3 * w.value.nbytes  # a tenth of what one array kept at every step takes
+    finally:
+        tracemalloc.stop()

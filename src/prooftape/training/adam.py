@@ -80,7 +80,9 @@ class Adam(Optimizer):
         m = xp.finish(xp.add(m, xp.scale(xp.sub(g, m), 1 - beta1)))
         v = xp.finish(xp.add(xp.scale(v, beta2), xp.scale(xp.square(g), 1 - beta2)))
         root = (1 - beta2**t) ** 0.5
-        denominator = shift(xp, xp.div(xp.sqrt(v), xp.full(v.shape, root)), number(self.eps))
+        # one number seen in v's shape: `full` keeps its arrays for reuse, and root is another at every step
+        roots = xp.broadcast(xp.full((), root), v.shape, ())
+        denominator = shift(xp, xp.div(xp.sqrt(v), roots), number(self.eps))
         step = xp.scale(xp.div(m, denominator), lr / (1 - beta1**t))
         return xp.sub(p, step), {"exp_avg": m, "exp_avg_sq": v}
 
