@@ -1,4 +1,8 @@
-"""`Session(domain="raise")`: stop at the first value outside an op's domain, and say exactly where."""
+"""`Session(domain="raise")`: stop at the first value outside an op's domain, and say exactly where.
+
+Also in derivatives: where an op has a value but no finite derivative (sqrt at 0), a tangent or cotangent that
+is not exactly zero there is refused. An exact zero absorbs, so a branch not taken is no reason to stop.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,32 @@ def check_domain(
     scalar: Scalar, instr: Instr, values: Sequence[Arr], read: ReadNats, location: Location | None
 ) -> None:
     """Raise `DomainError` if an operand of this instruction lies outside the op's domain."""
-    domain = instr.call.op.domain
-    if domain.violated is None:
-        return
-    operands = [values[a] for a in instr.args]
-    bad = np.asarray(domain.violated(scalar.xp, instr.call, *operands, *(read(s, k) for s, k in instr.nats)))
+    outside = instr.call.op.domain.violated
+    if outside is not None:
+        operands = [values[a] for a in instr.args]
+        naturals = [read(start, k) for start, k in instr.nats]
+        bad = np.asarray(outside(scalar.xp, instr.call, *operands, *naturals))
+        _refuse(instr, operands, bad, "outside its domain", location)
+
+
+def check_derivative(
+    scalar: Scalar,
+    instr: Instr,
+    values: Sequence[Arr],
+    flows: Sequence[Arr | None],
+    location: Location | None,
+) -> None:
+    """Raise `DomainError` where a tangent or cotangent in `flows` meets an infinite derivative."""
+    singular = instr.call.op.domain.singular
+    if singular is not None:
+        operands = [values[a] for a in instr.args]
+        spots = np.asarray(singular(scalar.xp, instr.call, *operands))
+        for flow in flows:
+            if flow is not None:
+                _refuse(instr, operands, spots & (np.asarray(flow) != 0), "no finite derivative", location)
+
+
+def _refuse(instr: Instr, operands: Sequence[Arr], bad: Arr, what: str, location: Location | None) -> None:
     if not bad.any():
         return
     index = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -33,7 +58,7 @@ def check_domain(
     )
     where = str(location) if location else "unknown source line"
     raise DomainError(
-        f"{instr.kernel}: outside its domain ({domain.text}) at index {index}: {seen}; "
+        f"{instr.kernel}: {what} ({instr.call.op.domain.text}) at index {index}: {seen}; "
         f"node %{instr.out} recorded at {where}",
         op=instr.kernel,
         node=instr.out,

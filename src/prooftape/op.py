@@ -188,10 +188,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Where the op is defined (values) and differentiable; `violated` gives a mask of bad entries."""
+    """Where the op is defined and differentiable.
+
+    `violated(xp, call, *operands)` is the mask of entries outside, `singular(xp, call, *operands)` that of
+    entries with a value but no finite derivative (sqrt at 0).
+    """
 
     text: str
     violated: Callable[..., Any] | None = None
+    singular: Callable[..., Any] | None = None
 
 
 EVERYWHERE: Final = Domain("all finite inputs")

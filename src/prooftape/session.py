@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.domains import check_domain
+from prooftape.domains import check_derivative, check_domain
 from prooftape.errors import (
     AttributeValueError,
     DomainError,
@@ -225,13 +225,20 @@ class Session(Recorder, OpMethods):
         seeds: list[Arr | None] = [None] * total
         seeds[out.id] = seed
         needed = self._needed_ids(total)
+        strict, locations = self.domain == "raise", self._locations
 
         def run(needed: list[bool] | None) -> list[Arr | None]:
             with np.errstate(all="ignore"):
                 try:
-                    return backward_dense_from(xp, tape, values, seeds, read, needed)
+                    ct = backward_dense_from(xp, tape, values, seeds, read, needed)
                 except ScalarError as e:
                     raise self._located(e) from None
+                if strict:
+                    for instr in tape.instrs:
+                        if needed is None or needed[instr.out]:
+                            where = locations[instr.out]
+                            check_derivative(self.scalar, instr, values, [ct[instr.out]], where)
+                return ct
 
         def check(ref: TensorRef, what: str) -> None:
             if not isinstance(ref, TensorRef):
@@ -327,7 +334,12 @@ class Session(Recorder, OpMethods):
             nodes = Prefix([n if v is not None else n._replace(args=(), nats=()) for n, v in known])
         below = Graph(Prefix(self._leaves), nodes, len(self._nats))
         with np.errstate(all="ignore"):
-            found = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)[out.id]
+            context = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)
+        if self.domain == "raise":
+            for k, node in enumerate(nodes, start=self._n_leaves):
+                moved = [context[a] for a in node.args]
+                check_derivative(self.scalar, compile_node(node, k), values, moved, self._locations[k])
+        found = context[out.id]
         return self.scalar.to_user(self.scalar.xp.full(out.shape, 0) if found is None else found)
 
     # -- training -----------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Losses: values by hand, gradients of both operands, tails, labels out of range, empty means, refusals."""
+"""Losses: values by hand, gradients of both operands, tails, labels out of range, empty means, refusals.
+
+Tolerances: a handful of float64 roundings, 2^-53 = 1.1e-16 each, so 1e-15 for up to nine of them, 1e-14 for
+short sums; a wrong rule is off by a visible fraction.
+"""
 
 from __future__ import annotations
 

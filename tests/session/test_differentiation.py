@@ -115,3 +115,24 @@ def test_low_precision_accumulates_in_float32() -> None:
     x = s.input(np.ones(1000))
     assert float(s.get_value(s.sum(x))) == 1000.0  # bfloat16 alone would stick at 256
     assert s.get_value(x).dtype.name == "bfloat16"
+
+
+def test_domain_raise_stops_at_an_infinite_derivative() -> None:
+    s = pt.Session("float64", domain="raise")
+    x = s.input([4.0, 0.0], requires_grad=True)
+    y = s.sqrt(x)
+    assert s.get_value(y).tolist() == [2.0, 0.0]  # a value it has
+    message = (
+        r"sqrt: no finite derivative \(x >= 0 .*\) at index \(1,\): x = 0.0; node %1 recorded at test_diff"
+    )
+    with pytest.raises(pt.errors.DomainError, match=message) as caught:
+        s.backward_dense_all(y, [1.0, 1.0])
+    assert caught.value.node == y.id and caught.value.index == (1,)
+    with pytest.raises(pt.errors.DomainError, match="sqrt: no finite derivative"):
+        s.jvp_leaf(y, x, [0.0, 1.0])
+    assert s.backward_dense_all(y, [1.0, 0.0])[x].tolist() == [0.25, 0.0]  # an exact zero absorbs
+    assert s.jvp_leaf(y, x, [1.0, 0.0]).tolist() == [0.25, 0.0]
+    root = s.pow_const(x, 0.5)
+    with pytest.raises(pt.errors.DomainError, match="pow_const: no finite derivative"):
+        s.backward_dense_all(root, [0.0, 1.0])
+    assert pt.Session("float64").domain == "ieee"

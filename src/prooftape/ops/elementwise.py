@@ -162,6 +162,11 @@ def _pow_outside(xp: Vocabulary[A], c: Call, x: A) -> A:
     return xp.equal(x, zero) if e < 0 else xp.greater(zero, zero)
 
 
+def _pow_singular(xp: Vocabulary[A], c: Call, x: A) -> A:
+    zero = _zero(xp, x)
+    return xp.equal(x, zero) if 0 < Fraction(c.number("c")) < 1 else xp.greater(zero, zero)
+
+
 pow_const = elementwise(
     "pow_const",
     ("x",),
@@ -175,7 +180,7 @@ pow_const = elementwise(
         *elementwise_samples(1, attrs={"c": 0})(),
     ],
     shape_rule=_pow_shape,
-    domain=Domain("x >= 0 unless c is an integer; x != 0 when c < 0", _pow_outside),
+    domain=Domain("x >= 0 unless c is an integer; x != 0 when c < 0", _pow_outside, _pow_singular),
     doc="x ** c with a literal exponent c.",
     convention="0 ** 0 is 1; negative base with a non-integer exponent is nan; derivative c * x ** (c - 1), "
     "with c - 1 exact, and 0 for c = 0",

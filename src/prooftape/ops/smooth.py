@@ -106,7 +106,9 @@ sqrt = elementwise(
     lambda xp, c, x: xp.sqrt(x),
     (lambda xp, c, x: xp.div(xp.full(xp.shape(x), Fraction(1, 2)), xp.sqrt(x)),),
     samples=elementwise_samples(1, "positive"),
-    domain=Domain("x >= 0 (differentiable for x > 0)", _negative),
+    domain=Domain(
+        "x >= 0 (differentiable for x > 0)", _negative, lambda xp, c, x: xp.equal(x, xp.full(xp.shape(x), 0))
+    ),
     doc="Square root.",
     convention="sqrt'(0) = inf, sqrt(x < 0) = nan",
     accuracy=ULP4,
