@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import AttributeValueError, OperandError, ShapeError, found
+from prooftape.errors import AttributeValueError, OperandError, ShapeError, check_flag, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.operators import binary, choose, constant, flat, is_number
@@ -209,21 +209,42 @@ class TensorRef(BaseTensorRef):
         """Transpose of a matrix."""
         return self.session.transpose2d(self)
 
-    def sum(self, axis: int | Sequence[int] | None = None) -> TensorRef:
-        """Sum of all entries, or over an axis (dropped)."""
-        return self.session.sum(self) if axis is None else self.session.reduce_sum(self, axis)
+    def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
+        """Sum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
+        return self._reduced("sum", "reduce_sum", axis, keepdims)
 
-    def mean(self, axis: int | Sequence[int] | None = None) -> TensorRef:
-        """Mean of all entries, or over an axis (dropped)."""
-        return self.session.mean(self) if axis is None else self.session.reduce_mean(self, axis)
+    def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
+        """Mean of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
+        return self._reduced("mean", "reduce_mean", axis, keepdims)
 
-    def max(self, axis: int | Sequence[int] | None = None) -> TensorRef:
-        """Maximum of all entries, or over an axis (dropped)."""
-        return self.session.reduce_max(self, tuple(range(self.ndim)) if axis is None else axis)
+    def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
+        """Maximum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
+        return self._reduced("reduce_max", "reduce_max", axis, keepdims)
 
-    def var(self, axis: int | Sequence[int] | None = None, ddof: int = 0) -> TensorRef:
-        """Variance of all entries, or over an axis (dropped)."""
-        return self.session.var(self, tuple(range(self.ndim)) if axis is None else axis, ddof)
+    def var(
+        self, axis: int | Sequence[int] | None = None, ddof: int = 0, keepdims: bool = False
+    ) -> TensorRef:
+        """Variance of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
+        return self._reduced("var", "var", axis, keepdims, ddof)
+
+    def _reduced(
+        self, whole: str, part: str, axis: int | Sequence[int] | None, keepdims: bool, *attrs: object
+    ) -> TensorRef:
+        """One reduction node, and with `keepdims` a reshape behind it; both or neither."""
+        every = tuple(range(self.ndim))
+
+        def build(s: Session) -> TensorRef:
+            if axis is None and whole in ("sum", "mean"):
+                y: TensorRef = getattr(s, whole)(self)
+            else:
+                y = getattr(s, part)(self, every if axis is None else axis, *attrs)
+            if not check_flag(f"{whole}: keepdims", keepdims):
+                return y
+            reduced = every if axis is None else (axis,) if isinstance(axis, (int, np.integer)) else axis
+            gone = {a % self.ndim for a in reduced}
+            return s.reshape(y, [1 if i in gone else d for i, d in enumerate(self.type.shape)])
+
+        return build(self.session) if keepdims is False else self.session.commit(build)
 
     def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
         """Same entries, row-major, in a new shape; one dimension may be -1."""

@@ -128,3 +128,29 @@ def test_every_op_that_torch_has_as_a_method_is_one_here() -> None:
     assert {"matmul", "where", "maximum", "greater", "permute", "exp"} <= theirs
     ours = set(dir(pt.TensorRef))
     assert theirs - ours == OTHER_MEANING
+
+
+def test_reductions_keep_dimensions_when_asked() -> None:
+    s = pt.Session("float64")
+    x = s.input(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+    assert (x / x.sum(axis=1, keepdims=True)).value.sum(axis=1).tolist() == [1.0, 1.0]
+    for name in ("sum", "mean", "max", "var"):
+        for axis in (None, 0, -1, (0, 1)):
+            got = getattr(x, name)(axis=axis, keepdims=True)
+            expected = getattr(x.value, name)(axis=axis, keepdims=True)
+            assert got.shape == expected.shape and np.allclose(got.value, expected, rtol=1e-15, atol=0)
+            assert getattr(x, name)(axis=axis).shape == getattr(x.value, name)(axis=axis).shape
+    nodes = len(s)
+    with pytest.raises(pt.errors.ValueTypeError, match="keepdims must be True or False"):
+        x.sum(axis=0, keepdims=1)  # type: ignore[arg-type]
+    with pytest.raises(pt.errors.ProofTapeError):
+        x.sum(axis=5, keepdims=True)
+    assert len(s) == nodes
+
+
+def test_a_derivative_of_handles_adds_no_leaf() -> None:
+    s = pt.Session("float64")
+    x = s.input([1.0, 2.0])
+    g = pt.grad(lambda x, c: (x * x * c).sum())(x, np.array([3.0, 4.0]))
+    assert len(s.graph.leaves) == 1 and g.value.tolist() == [6.0, 16.0]
+    assert s.jvp_dense_all(g, [np.ones(2)]).tolist() == [6.0, 8.0]

@@ -24,7 +24,7 @@ from prooftape.vocabulary import Index, Mask
 
 SMALL = 16384
 """Largest constant array kept (entries)."""
-MAX_CONSTANTS = 256
+MAX_CONSTANTS = 64
 
 
 def has_nan(x: Arr) -> bool:

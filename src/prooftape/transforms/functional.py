@@ -91,8 +91,8 @@ class _Call:
     def _lift_one(self, x: object, differentiated: bool) -> object:
         if isinstance(x, TensorRef) or not (differentiated or _is_float_array(x)):
             return x
-        if self.traced:
-            return self.session.const(x)
+        if self.traced:  # always a node: a leaf would shift the tangents of the caller's session
+            return self.session.constant_operand(x)
         return self.session.input(x, requires_grad=differentiated)
 
     def outputs(self, result: Tree) -> list[TensorRef]:
@@ -123,15 +123,11 @@ class _Call:
         if len(values) != len(like):
             raise GradientError(f"{self.name}: expected {count(len(like), what[:-1])}, got {len(values)}")
         for x, ref in zip(values, like, strict=True):
-            handle = x if isinstance(x, TensorRef) else self._constant(x)
+            handle = x if isinstance(x, TensorRef) else self.session.constant_operand(x)
             if handle.shape != ref.shape:
                 raise ShapeError(f"{self.name}: {what} of shape {handle.shape} for {ref._shown()}")
             seeds.append(handle)
         return seeds
-
-    def _constant(self, x: object) -> TensorRef:
-        # a leaf cannot follow nodes, and a constant before any node would be a leaf: both are fine here
-        return self.session.const(x)
 
     def read(self, ref: TensorRef) -> TensorRef | Arr:
         return ref if self.traced else self.session.get_value(ref)
