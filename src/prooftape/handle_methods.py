@@ -16,7 +16,7 @@ from prooftape.errors import AttributeValueError, OperandError, ShapeError, chec
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.operators import binary, choose, constant, flat, is_number
-from prooftape.torch_names import HANDLE, not_found
+from prooftape.torch_names import HANDLE, names_in, point_elsewhere
 
 if TYPE_CHECKING:
     from prooftape.session import Session
@@ -198,10 +198,8 @@ class TensorRef(BaseTensorRef):
     def __iter__(self) -> NoReturn:
         raise OperandError(f"{self._shown()} is not iterable; take rows with x[0], x[1], …")
 
-    if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise not_found(self, name, HANDLE)
+    def __dir__(self) -> list[str]:
+        return names_in(type(self), super().__dir__())
 
     # -- methods --------------------------------------------------------------------------------
     @property
@@ -427,3 +425,6 @@ class TensorRef(BaseTensorRef):
         return binary("equal", self, other)
 
     gt, lt, ge, le = greater, less, greater_equal, less_equal
+
+
+point_elsewhere(TensorRef, HANDLE)

@@ -8,7 +8,7 @@ nodes recorded since the last read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, compile_node, forward_from
-from prooftape.torch_names import SESSION, not_found
+from prooftape.torch_names import SESSION, names_in, point_elsewhere
 from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
@@ -92,10 +92,8 @@ class Session(Recorder, OpMethods):
         leaves = "1 leaf" if self._n_leaves == 1 else f"{self._n_leaves} leaves"
         return f"<Session {self.scalar.name}: {leaves}, {count(len(self._nodes), 'node')}>"
 
-    if not TYPE_CHECKING:  # a type checker would take it for leave to use any name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise not_found(self, name, SESSION)
+    def __dir__(self) -> list[str]:
+        return names_in(type(self), super().__dir__())
 
     # -- recording any op ---------------------------------------------------------------------------
     def apply(
@@ -415,3 +413,6 @@ def _checked(what: str, grads: object) -> Grads:
     if not isinstance(grads, Grads):
         raise GradientError(f"{what}: expected the result of a backward pass, got {found(grads)}")
     return grads
+
+
+point_elsewhere(Session, SESSION)

@@ -1,10 +1,14 @@
 """Names that users of PyTorch look for on a handle or a session, and what serves here.
 
-Consulted only after an attribute was not found, so it costs nothing otherwise. The entries are the names that
-differ; close misspellings of names that exist are left to Python's own suggestion.
+The entries are the names that differ; close misspellings of names that exist are left to Python's own
+suggestion.
 """
 
 from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import NoReturn
 
 HANDLE = {
     "backward": "session.backward_scalar_dense_all(loss) returns the gradients",
@@ -72,9 +76,32 @@ SESSION = {
 }
 
 
-def not_found(obj: object, name: str, names: dict[str, str]) -> AttributeError:
-    """The error for a missing attribute, with the name that serves here where one is known."""
-    message = f"{type(obj).__name__!r} object has no attribute {name!r}"
-    if name in names:
-        message += f"; {names[name]}"
-    return AttributeError(message, name=name, obj=obj)
+class Elsewhere:
+    """A class attribute that is not there: reading it raises `AttributeError` with the name that serves here.
+
+    Not `__getattr__`: a class that has one loses CPython's fast attribute access, for every attribute.
+    """
+
+    __slots__ = ("hint", "name")
+
+    def __init__(self, name: str, hint: str) -> None:
+        self.name = name
+        self.hint = hint
+
+    def __get__(self, obj: object, owner: type) -> NoReturn:
+        kind = owner.__name__ if obj is None else type(obj).__name__
+        message = f"{kind!r} object has no attribute {self.name!r}; {self.hint}"
+        raise AttributeError(message, name=self.name, obj=owner if obj is None else obj)
+
+
+def point_elsewhere(owner: type, names: dict[str, str]) -> None:
+    """Give a class the names that it does not have."""
+    for name, hint in names.items():
+        if inspect.getattr_static(owner, name, None) is not None:
+            raise ValueError(f"{owner.__name__} has {name}: nothing to point to elsewhere")
+        setattr(owner, name, Elsewhere(name, hint))
+
+
+def names_in(owner: type, listed: Iterable[str]) -> list[str]:
+    """What `dir` should show: the names listed, without those that are elsewhere."""
+    return [name for name in listed if not isinstance(inspect.getattr_static(owner, name, None), Elsewhere)]

@@ -60,3 +60,11 @@ def test_handles_are_dictionary_keys() -> None:
     x, y = s.input(1.0), s.input(2.0)
     names = {x: "x", y: "y"}
     assert names[x] == "x" and names[y] == "y" and x == x and x != y and x != "x" and x is not None
+
+
+def test_names_that_are_elsewhere_are_not_listed_and_cost_nothing() -> None:
+    s, y = recorded()
+    assert "view" not in dir(s) and "view" not in dir(y) and "relu" in dir(s) and "relu" in dir(y)
+    for owner in (pt.Session, pt.TensorRef):
+        # one of these would take every attribute access off CPython's fast path: a third of recording time
+        assert not hasattr(owner, "__getattr__") and owner.__getattribute__ is object.__getattribute__
