@@ -36,12 +36,18 @@ def naturals(values: object, what: str) -> NDArray[np.int64]:
     if a.size == 0:
         return np.zeros(0, np.int64)
     listed = isinstance(values, (list, tuple))  # NumPy makes an integer of a True among integers
-    if listed or a.dtype.kind not in "iu" or np.minimum.reduce(a) < 0 or np.maximum.reduce(a) >= MAX_NAT:
+    if listed or a.dtype.kind not in "iu" or _beyond(a):
         for i, v in enumerate(values if isinstance(values, (list, tuple)) else a.tolist()):
             n = v.item() if isinstance(v, np.generic) else v
             if not _is_natural(n):
                 raise _refusal(what, n, f" at position {i}")
     return a.astype(np.int64)
+
+
+def _beyond(a: NDArray[Any]) -> bool:
+    """Whether an entry is negative or too large: one comparison, as a negative int64 is a huge uint64."""
+    unsigned = a.view(np.uint64) if a.dtype == np.int64 else a
+    return bool(np.maximum.reduce(unsigned) >= MAX_NAT or (unsigned is a and np.minimum.reduce(a) < 0))
 
 
 def _is_natural(n: object) -> TypeGuard[int]:

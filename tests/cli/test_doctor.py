@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_the_list_is_pyproject_s() -> None:
 def find(report: doctor.Report, name: str) -> doctor.Finding:
     (found,) = [f for f in report.findings if f.name == name]
     return found
+
+
+@pytest.fixture
+def app() -> ModuleType:
+    """The command line, imported before the imagined world begins to answer for imports: name it first."""
+    pytest.importorskip("typer")
+    return importlib.import_module("prooftape.cli.app")
 
 
 @pytest.fixture
@@ -161,11 +169,11 @@ def test_equal_releases_are_equal() -> None:
 
 
 def test_the_command_prints_the_report(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, world: dict[str, str]
+    app: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    world: dict[str, str],
 ) -> None:
-    pytest.importorskip("typer")
-    from prooftape.cli import app  # before the imagined world begins to answer for imports
-
     del world["safetensors"]
     monkeypatch.setenv("COLUMNS", "120")
     assert app.run(["doctor"]) == 0
