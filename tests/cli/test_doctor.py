@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
+import io
 import re
 import tomllib
 from pathlib import Path
@@ -41,9 +43,12 @@ def find(report: doctor.Report, name: str) -> doctor.Finding:
 
 @pytest.fixture
 def app() -> ModuleType:
-    """The command line, imported before the imagined world begins to answer for imports: name it first."""
+    """The command line, run once so that all it imports is there: ask for it before the imagined world."""
     pytest.importorskip("typer")
-    return importlib.import_module("prooftape.cli.app")
+    module = importlib.import_module("prooftape.cli.app")
+    with contextlib.redirect_stdout(io.StringIO()):
+        module.run(["doctor"])
+    return module
 
 
 @pytest.fixture
