@@ -73,14 +73,13 @@ class Grads:
         Owned only if nobody else can see the array: no view was handed out, no other entry shares it. A taken
         entry is computed again if it is ever read.
         """
-        found = self.stored(id)
-        if found is None or found.base is not None:
-            return found, False
-        del found
-        if self._needed is None or not only_reference(self._ct, id):
-            return self._ct[id], False
-        taken, self._ct[id], self._needed[id] = self._ct[id], None, False
-        return taken, True
+        ct, needed = self._ct, self._needed
+        if needed is not None and needed[id]:
+            plain = ct[id] is not None and ct[id].base is None  # type: ignore[union-attr]
+            if plain and only_reference(ct, id):  # no name here may hold the array, or there would be two
+                taken, ct[id], needed[id] = ct[id], None, False
+                return taken, True
+        return self.stored(id), False
 
     def of_id(self, id: int) -> Arr:
         """The cotangent of a context id (zeros when absent), read-only."""

@@ -34,6 +34,7 @@ from prooftape.types import TensorType
 
 T = TypeVar("T")
 _new_tuple = tuple.__new__
+_NO_NATURALS: NDArray[np.int64] = np.zeros(0, np.int64)
 _PACKAGE = __name__.partition(".")[0]
 Mark = tuple[int, int, NDArray[np.int64], int | None, list[Arr]]
 """What `_undo` goes back to: leaf and node counts, naturals, first node reading them, cached values."""
@@ -75,7 +76,7 @@ class Recording:
         self._n_leaves = 0
         self._locations: list[Location | None] = []
         self._leaf_values: list[Arr] = []
-        self._nats: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._nats: NDArray[np.int64] = _NO_NATURALS
         self._params: dict[int, Param] = {}
         self._values: list[Arr] = []
         self._first_nat_node: int | None = None
