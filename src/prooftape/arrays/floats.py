@@ -27,6 +27,8 @@ SMALL = 16384
 SHORT_ROW = 128
 """Rows up to this length gain nothing from pairwise sums: a product with ones is as accurate, and cheaper."""
 MAX_CONSTANTS = 64
+BRANCHY = 16384
+"""From here on selecting by bits beats np.where, whose branch per entry is mispredicted on mixed masks."""
 
 
 def has_nan(x: Arr) -> bool:
@@ -143,6 +145,22 @@ class FloatArrays(StructuralArrays):
         keep = (np.subtract(bits, 1) if complement else np.negative(bits)).astype(self._bits)
         np.bitwise_and(keep, g.view(self._bits), out=keep)
         return keep.view(g.dtype)
+
+    def where(self, mask: Arr, a: Arr, b: Arr) -> Arr:
+        if mask.size < BRANCHY or not (self._plain(a, mask.shape) and self._plain(b, mask.shape)):
+            return np.where(mask, a, b)
+        # b ^ ((a ^ b) & m) on the bits
+        ones: Arr = mask.view(np.int8).astype(self._bits)
+        np.negative(ones, out=ones)
+        bits = b.view(self._bits)
+        out = np.bitwise_xor(a.view(self._bits), bits)
+        np.bitwise_and(out, ones, out=out)
+        np.bitwise_xor(out, bits, out=out)
+        chosen: Arr = out.view(self.dtype)
+        return chosen
+
+    def _plain(self, x: Arr, shape: Shape) -> bool:
+        return x.dtype == self.dtype and x.shape == shape
 
     def square(self, x: Arr) -> Arr:
         return x * x
