@@ -38,13 +38,12 @@ def check_derivative(
     location: Location | None,
 ) -> None:
     """Raise `DomainError` where a tangent or cotangent in `flows` meets an infinite derivative."""
-    singular = instr.call.op.domain.singular
-    if singular is not None:
+    singular, present = instr.call.op.domain.singular, [f for f in flows if f is not None]
+    if singular is not None and present:
         operands = [values[a] for a in instr.args]
         spots = np.asarray(singular(scalar.xp, instr.call, *operands))
-        for flow in flows:
-            if flow is not None:
-                _refuse(instr, operands, spots & (np.asarray(flow) != 0), "no finite derivative", location)
+        for flow in present:
+            _refuse(instr, operands, spots & (np.asarray(flow) != 0), "no finite derivative", location)
 
 
 def _refuse(instr: Instr, operands: Sequence[Arr], bad: Arr, what: str, location: Location | None) -> None:

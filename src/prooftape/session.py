@@ -29,7 +29,7 @@ from prooftape.errors import (
     found,
 )
 from prooftape.grads import Grads
-from prooftape.graph import Graph, Prefix
+from prooftape.graph import Graph, Location, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatRef, NatVecRef
 from prooftape.numbers import Number, as_number
@@ -177,12 +177,7 @@ class Session(Recorder, OpMethods):
                 else:
                     forward_from(xp, instrs, values, read)
             except ScalarError as e:
-                raise self._located(e) from None
-
-    def _located(self, e: ScalarError) -> ScalarError:
-        """The error with the source line of its node."""
-        where = None if e.node is None else self._locations[e.node]
-        return ScalarError(f"{e} recorded at {where}", node=e.node) if where else e
+                raise located(e, self._locations) from None
 
     def get_value(self, ref: TensorRef) -> Arr:
         """The value of a recorded tensor, read-only. Pure: it changes neither the graph nor any state."""
@@ -230,7 +225,7 @@ class Session(Recorder, OpMethods):
                 try:
                     ct = backward_dense_from(xp, tape, values, seeds, read, needed)
                 except ScalarError as e:
-                    raise self._located(e) from None
+                    raise located(e, locations) from None
                 if strict:
                     for instr in tape.instrs:
                         if needed is None or needed[instr.out]:
@@ -334,9 +329,11 @@ class Session(Recorder, OpMethods):
         with np.errstate(all="ignore"):
             context = jvp_ctx(self.scalar.xp, below, values, self._reader(), tangents)
         if self.domain == "raise":
-            for k, node in enumerate(nodes, start=self._n_leaves):
-                moved = [context[a] for a in node.args]
-                check_derivative(self.scalar, compile_node(node, k), values, moved, self._locations[k])
+            base = self._n_leaves
+            for k in sorted(ancestors(self._instrs, base, out.id, base)):
+                instr = self._instrs[k - base]
+                moved = [context[a] for a in instr.args]
+                check_derivative(self.scalar, instr, values, moved, self._locations[k])
         found = context[out.id]
         return self.scalar.to_user(self.scalar.xp.full(out.shape, 0) if found is None else found)
 
@@ -407,6 +404,12 @@ class Session(Recorder, OpMethods):
         other._n_leaves, other._first_nat_node = self._n_leaves, self._first_nat_node
         other._values = other._leaf_values[:]
         return other
+
+
+def located(e: ScalarError, locations: Sequence[Location | None]) -> ScalarError:
+    """The error with the source line of its node."""
+    where = None if e.node is None else locations[e.node]
+    return ScalarError(f"{e} recorded at {where}", node=e.node) if where else e
 
 
 def _checked(what: str, grads: object) -> Grads:

@@ -136,3 +136,23 @@ def test_domain_raise_stops_at_an_infinite_derivative() -> None:
     with pytest.raises(pt.errors.DomainError, match="pow_const: no finite derivative"):
         s.backward_dense_all(root, [0.0, 1.0])
     assert pt.Session("float64").domain == "ieee"
+
+
+def test_domain_raise_in_forward_mode_looks_only_at_what_the_output_depends_on() -> None:
+    s = pt.Session("float64", domain="raise")
+    x = s.input([0.0, 4.0])
+    s.sqrt(x)  # no finite derivative at 0, and used by nothing
+    s.sqrt(s.log(x))  # not even a value
+    y = s.square(x)
+    assert s.jvp_leaf(y, x, [1.0, 1.0]).tolist() == [0.0, 8.0]
+    assert s.backward_dense_all(y, [1.0, 1.0])[x].tolist() == [0.0, 8.0]
+
+
+def test_an_error_of_a_late_backward_pass_names_the_line_of_its_own_recording() -> None:
+    s = pt.Session("rational")
+    x = s.input([0], requires_grad=False)
+    y = s.pow_const(x, 1)
+    z = s.div(y, s.add(x, s.full((1,), 1)))
+    grads = s.backward_dense_all(z, [1])
+    s.reset_tape()
+    assert grads.of_id(x.id).tolist() == [1]  # computed now, from values the session no longer holds
