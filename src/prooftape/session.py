@@ -148,11 +148,8 @@ class Session(Recorder, OpMethods):
             try:
                 self._run(instrs[len(values) - base : end - base], values)
             except (ScalarError, DomainError):
-                first = len(values)
-                needed = ancestors(instrs, base, end - 1, first)
-                if first in needed:
-                    raise
-                return self._evaluate_only(needed, end)
+                # if the entry that failed is one of them, it fails again, now as the first
+                return self._evaluate_only(ancestors(instrs, base, end - 1, len(values)), end)
         return values
 
     def _evaluate_only(self, needed: set[int], end: int) -> list[Arr]:

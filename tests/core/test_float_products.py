@@ -1,4 +1,4 @@
-"""Absorbing products of matrices large enough for the shortcut that looks for nan in one row and one column."""
+"""Absorbing products of matrices large enough to look for nan in one row and one column only."""
 
 from __future__ import annotations
 

@@ -156,3 +156,12 @@ def test_an_error_of_a_late_backward_pass_names_the_line_of_its_own_recording() 
     grads = s.backward_dense_all(z, [1])
     s.reset_tape()
     assert grads.of_id(x.id).tolist() == [1]  # computed now, from values the session no longer holds
+
+
+def test_nodes_that_lead_to_no_wanted_gradient_are_not_run_backward() -> None:
+    s = pt.Session("float64")
+    x, w = s.input([1.0, 2.0]), s.input([3.0, 4.0], requires_grad=True)
+    features = s.square(x)
+    g = s.backward_scalar_dense_all(s.sum(s.mul(features, w)))
+    assert g._ct[features.id] is None and g._ct[x.id] is None
+    assert g[features].tolist() == [3.0, 4.0] and g[x].tolist() == [6.0, 16.0]  # asked: computed now
