@@ -270,3 +270,12 @@ def test_a_number_too_large_is_infinite_and_no_warning(scalar: str) -> None:
     assert s.param([1e300, 1.0]).value.tolist() == [np.inf, 1.0]
     x = s.input(-1e300)
     assert x.item() == s.scale(s.full((), 1), -1e300).item() == -np.inf
+
+
+def test_attributes_that_compare_equal_are_not_mistaken_for_each_other() -> None:
+    s = pt.Session("float64")
+    x = s.input([1.0])
+    signs = [np.signbit(s.get_value(s.scale(x, c))[0]) for c in (0.0, -0.0, 0.0, -0.0)]
+    assert signs == [False, True, False, True]
+    kinds = [type(n.call.attr("c")) for c in (2, 2.0) for n in [s.graph.nodes[s.scale(x, c).id - 1]]]
+    assert kinds == [int, float]

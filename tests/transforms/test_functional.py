@@ -221,3 +221,14 @@ def test_misuse(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_a_recorded_gradient_has_no_node_for_what_is_not_wanted() -> None:
+    def recorded(argnums: int | tuple[int, ...]) -> int:
+        s = pt.Session("float64")
+        w, x = s.input(np.ones((2, 3))), s.input(np.ones(3))
+        before = len(s.run_graph(lambda s: s.sum(s.matmul(w, s.tanh(x)))).graph.nodes)
+        pt.grad(lambda w, x: w.session.sum(w.session.matmul(w, w.session.tanh(x))), argnums)(w, x)
+        return len(s.graph.nodes) - before
+
+    assert recorded(0) < recorded((0, 1))
