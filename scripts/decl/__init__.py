@@ -1,0 +1,1 @@
+"""The parts of proofs/Decl: what Rocq is told about the ops, printed from the op records."""
