@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
 
+from decl.exprs import exprs
 from decl.names import names
+
 from prooftape.files import write_atomically
 from prooftape.ops import table
 
@@ -22,7 +24,8 @@ PROOFS = Path(__file__).resolve().parent.parent / "proofs"
 def files(proofs: Path) -> dict[Path, str]:
     """Every generated file, whole."""
     ops = list(table().values())
-    return {proofs / "Decl" / "Names.v": names(ops)}
+    decl = proofs / "Decl"
+    return {decl / "Names.v": names(ops), decl / "Exprs.v": exprs(ops)}
 
 
 def committed(path: Path) -> str:

@@ -26,8 +26,10 @@ Inductive opname :=
   | op_erf | op_erf_prime | op_gelu | op_gelu_prime | op_normal_pdf | op_silu | op_silu_prime | op_softmax
   | op_log_softmax | op_windows | op_fold_windows | op_first_max.
 
-(** ** Declarations: name, operands, variadic, optional operands, index vectors, attributes, saved values,
-    result, differentiable *)
+(** ** Declarations
+
+    Fields: name, operands, variadic, optional operands, index vectors, attributes, saved values,
+    result, differentiable. *)
 Definition op_multi_head_attention_decl : decl :=
   Decl "multi_head_attention" [Real; Real; Real; Real; Real; Mask] false 1 0 [(KInt, true)] [Operand 0; Operand 1; Operand 2; Operand 3; Operand 4; Operand 5] Real true.
 Definition op_greater_decl : decl :=
@@ -533,7 +535,7 @@ Definition tag (o : opname) : N :=
   | op_first_max => 118
   end%N.
 
-(** Equality of names, through their numbers: matching two names against each other would be a quadratic term. *)
+(** Equality of names goes through their numbers: matching name against name would be a quadratic term. *)
 Definition opname_eqb (a b : opname) : bool := N.eqb (tag a) (tag b).
 
 Lemma all_ops_at_tag (o : opname) : nth_error all_ops (N.to_nat (tag o)) = Some o.

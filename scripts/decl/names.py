@@ -33,7 +33,7 @@ Open Scope nat_scope.
 """
 )
 EQUALITY = """
-(** Equality of names, through their numbers: matching two names against each other would be a quadratic term. *)
+(** Equality of names goes through their numbers: matching name against name would be a quadratic term. *)
 Definition opname_eqb (a b : opname) : bool := N.eqb (tag a) (tag b).
 
 Lemma all_ops_at_tag (o : opname) : nth_error all_ops (N.to_nat (tag o)) = Some o.
@@ -78,15 +78,17 @@ def names(ops: Sequence[Op]) -> str:
     parts = [
         OPENING,
         "Inductive opname :=\n" + wrapped(f"| {c}" for c in constructors) + ".\n\n",
-        "(** ** Declarations: name, operands, variadic, optional operands, index vectors, attributes, saved values,\n"
-        "    result, differentiable *)\n",
+        "(** ** Declarations\n\n"
+        "    Fields: name, operands, variadic, optional operands, index vectors, attributes, saved values,\n"
+        "    result, differentiable. *)\n",
         "\n".join(declaration(op) for op in ops) + "\n\n",
         "Definition decl_of (o : opname) : decl :=\n  match o with\n",
         "".join(f"  | {c} => {c}_decl\n" for c in constructors) + "  end.\n\n",
         "Definition all_ops : list opname :=\n  ["
         + wrapped(f"{c};" for c in constructors).strip()[:-1]
         + "].\n\n",
-        "(** The number of an op is its place in the list. *)\nDefinition tag (o : opname) : N :=\n  match o with\n",
+        "(** The number of an op is its place in the list. *)\n",
+        "Definition tag (o : opname) : N :=\n  match o with\n",
         "".join(f"  | {c} => {i}\n" for i, c in enumerate(constructors)) + "  end%N.\n",
         EQUALITY,
     ]

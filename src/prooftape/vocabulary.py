@@ -251,9 +251,9 @@ class Vocabulary(ABC, Generic[A]):
         return self.where(mask, zero, g) if complement else self.where(mask, g, zero)
 
     def pow_prime(self, x: A, c: Number) -> A:
-        """c * x ** (c - 1), the derivative of `pow`, with an exact c - 1."""
+        """c * x ** (c - 1), the derivative of `pow`, with an exact c - 1; 0 for c = 0."""
         e = Fraction(c)
-        return self.scale(self.pow(x, e - 1), e)
+        return self.scale(self.pow(x, e - 1), e) if e else self.full(self.shape(x), 0)
 
     def affine(self, x: A, w: A, b: A) -> A:
         """x @ w^T + b for x (n, k), w (m, k), b (m)."""

@@ -142,11 +142,6 @@ square = elementwise(
 )
 
 
-def _pow_partial(xp: Vocabulary[A], c: Call, x: A) -> A:
-    e = Fraction(c.number("c"))
-    return xp.pow_prime(x, e) if e else _zero(xp, x)
-
-
 def _pow_shape(t: Typing) -> Shape:
     c = t.number("c")
     if not -(2**1024) < c < 2**1024:
@@ -171,7 +166,7 @@ pow_const = elementwise(
     "pow_const",
     ("x",),
     lambda xp, c, x: xp.pow(x, c.number("c")),
-    (_pow_partial,),
+    (lambda xp, c, x: xp.pow_prime(x, c.number("c")),),
     attrs=(Attr("c", "number", doc="literal exponent, kept exact"),),
     samples=lambda: [
         *elementwise_samples(1, attrs={"c": 3})(),
