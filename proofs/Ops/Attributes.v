@@ -15,7 +15,8 @@ Definition rational_of (a : attr) : Q := match a with ANum (Fin q) => q | _ => 0
 Definition nats_of (a : attr) : list nat := map Z.to_nat (ints_of a).
 
 (** ** Checks *)
-Definition guard {A} (b : bool) (a : A) : option A := if b then Some a else None.
+(** a notation, so that what is guarded is not computed for nothing *)
+Notation guard b a := (if b then Some a else None).
 
 Definition axis_ok (axis : Z) (rank : nat) : bool := ((0 <=? axis) && (axis <? Z.of_nat rank))%Z.
 Fixpoint increasing (l : list Z) : bool :=

@@ -2,7 +2,7 @@
     differentiable everywhere, and the sizes of a program without optional operands are read off its text. *)
 From Coq Require Import Reals List NArith Bool Arith Lia.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
-From Prooftape.Core Require Import Side Obligations.
+From Prooftape.Core Require Import Side Obligations Saves.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -70,8 +70,14 @@ Proof.
   rewrite map_length. exact (infer_arity _ _ _ _ _ _ Hi Hv Ho).
 Qed.
 
+(** ** Tactics for concrete programs *)
 (** closes [well_sized] when the last block has the size of the result *)
 Ltac by_text := apply fixed_sized; [reflexivity|reflexivity|];
   intros; split; [discriminate|split; reflexivity].
 (** closes [side_enough] for an op made of smooth blocks *)
 Ltac by_smoothness := apply smooth_differentiable; reflexivity.
+(** closes [saves_enough] for a program whose derivative reads no values *)
+Ltac by_silence := apply saves_silent; intros w attrs tys lens nats t p (_ & _ & ->); reflexivity.
+(** closes [saves_enough] for a program with a fixed number of operands *)
+Ltac by_reading := apply saves_by_check; intros w attrs tys lens nats t p (Hused & _ & ->);
+  rewrite (infer_arity _ _ _ _ _ _ Hused eq_refl eq_refl); reflexivity.
