@@ -1,0 +1,1 @@
+"""The Rocq theory behind the certificates: where its sources are, how it is compiled, what it proves."""

@@ -1,0 +1,178 @@
+"""Compiling the theory, once per user and version, into a cache.
+
+A compiled file is stored under a key made of the prover's version, its source and the keys of what it imports,
+so a changed file recompiles itself and what depends on it, nothing else. A theory appears in the cache by one
+rename: a reader sees all of it or none. The cache may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from prooftape.files import write_atomically
+from prooftape.theory import sources
+from prooftape.theory.prover import Prover, ProverError
+
+KEPT_THEORIES = 3
+Progress = Callable[[str, int, int], None]
+"""progress(file, done, total), called as each file is finished."""
+
+
+def cache_folder() -> Path:
+    """`$PROOFTAPE_CACHE`, or the user's cache folder. One may share it between machines of one kind."""
+    given = os.environ.get("PROOFTAPE_CACHE")
+    if given:
+        return Path(given).absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "prooftape"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prooftape"
+
+
+def compiled(prover: Prover, place: Path | None = None, progress: Progress | None = None) -> Path:
+    """The folder with the compiled theory, building what is missing. Raises `ProverError` if a file fails."""
+    files = sources.read(place)
+    name = f"theory-{sources.digest(files)[:24]}-{prover.version}"
+    target = cache_folder() / name
+    if _complete(target, files):
+        os.utime(target)
+        return target
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with _locked(cache_folder() / "lock"):
+        if not _complete(target, files):
+            _build(prover, files, target, progress)
+            _forget_old(cache_folder())
+    return target
+
+
+def _complete(target: Path, files: dict[str, bytes]) -> bool:
+    return target.is_dir() and all((target / f).with_suffix(".vo").is_file() for f in files)
+
+
+def _build(prover: Prover, files: dict[str, bytes], target: Path, progress: Progress | None) -> None:
+    objects = cache_folder() / "objects"
+    objects.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".building-") as temporary:
+        stage = Path(temporary) / "theory"
+        for name, content in files.items():
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).write_bytes(content)
+        needs = _dependencies(prover, stage, list(files))
+        keys = _keys(prover, files, needs)
+        _compile_all(prover, stage, needs, keys, objects, progress)
+        (stage / "keys").write_text("".join(f"{keys[f]} {f}\n" for f in sorted(files)))
+        if target.exists():  # incomplete: somebody removed files from it
+            shutil.rmtree(target)
+        os.replace(stage, target)
+
+
+def _dependencies(prover: Prover, stage: Path, files: list[str]) -> dict[str, list[str]]:
+    """Which files of the theory each file imports."""
+    flags = ["-Q", ".", sources.LOGICAL_NAME]
+    run = prover.run("coqdep", [*flags, *files], stage, flags=False)
+    if not run.ok:
+        raise ProverError(f"coqdep failed: {run.errors.strip()[:400]}")
+    needs: dict[str, list[str]] = {f: [] for f in files}
+    for line in run.output.splitlines():
+        made, _, reads = line.partition(":")
+        source = next((m[:-3] + ".v" for m in made.split() if m.endswith(".vo")), None)
+        if source in needs:
+            found = (r[:-3] + ".v" for r in reads.split() if r.endswith(".vo"))
+            needs[source] = sorted({r for r in found if r in needs})
+    return needs
+
+
+def _keys(prover: Prover, files: dict[str, bytes], needs: dict[str, list[str]]) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for name in graphlib.TopologicalSorter(needs).static_order():
+        text = f"{prover.version} {name} {' '.join(keys[n] for n in needs[name])}\n".encode()
+        keys[name] = hashlib.sha256(text + files[name]).hexdigest()[:40]
+    return keys
+
+
+def _compile_all(
+    prover: Prover,
+    stage: Path,
+    needs: dict[str, list[str]],
+    keys: dict[str, str],
+    objects: Path,
+    progress: Progress | None,
+) -> None:
+    order = graphlib.TopologicalSorter(needs)
+    order.prepare()
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running: dict[Future[None], str] = {}
+        try:
+            while order.is_active():
+                for name in order.get_ready():
+                    running[pool.submit(_compile_one, prover, stage, name, objects / f"{keys[name]}.vo")] = (
+                        name
+                    )
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    name = running.pop(future)
+                    future.result()
+                    order.done(name)
+                    done += 1
+                    if progress is not None:
+                        progress(name, done, len(needs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _compile_one(prover: Prover, stage: Path, name: str, stored: Path) -> None:
+    made = (stage / name).with_suffix(".vo")
+    if stored.is_file():
+        shutil.copyfile(stored, made)
+        os.utime(stored)
+        return
+    run = prover.run("coqc", ["-Q", ".", sources.LOGICAL_NAME, name], stage, seconds=1200)
+    if not run.ok:
+        raise ProverError(f"the theory does not compile: {name}: {_first_error(run.errors)}")
+    write_atomically(stored, made.read_bytes())
+
+
+def _first_error(text: str) -> str:
+    found = re.search(r'File "\./?(?P<file>[^"]*)", line (?P<line>\d+).*?\n(?P<what>.*)', text, re.DOTALL)
+    if found is None:
+        return text.strip()[:600]
+    return f"line {found['line']}: {' '.join(found['what'].split())[:600]}"
+
+
+def _forget_old(cache: Path) -> None:
+    """Keep the theories used last, and the objects they are made of."""
+    theories = sorted(cache.glob("theory-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in theories[KEPT_THEORIES:]:
+        shutil.rmtree(old, ignore_errors=True)
+    kept = {
+        line.split()[0] for t in theories[:KEPT_THEORIES] for line in (t / "keys").read_text().splitlines()
+    }
+    week_ago = time.time() - 7 * 86400
+    for stored in (cache / "objects").glob("*.vo"):
+        if stored.stem not in kept and stored.stat().st_mtime < week_ago:
+            stored.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One builder at a time; a process that dies lets go of the lock."""
+    with open(path, "w") as f:
+        try:
+            import fcntl
+        except ImportError:  # Windows: two builders may do the same work, the rename keeps it whole
+            yield
+            return
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
