@@ -14,7 +14,7 @@ Fixpoint mono_cmp (a b : mono) : comparison :=
   match a, b with
   | [], [] => Eq
   | [], _ => Lt
-  | _, [] => Gt
+  | _, [] => Datatypes.Gt
   | x :: a', y :: b' => match N.compare x y with Eq => mono_cmp a' b' | c => c end
   end.
 Fixpoint mono_insert (x : N) (m : mono) : mono :=

@@ -1,8 +1,8 @@
 """Compiling the theory, once per user and version, into a cache.
 
-A compiled file is stored under a key made of the prover's version, its source and the keys of what it imports,
-so a changed file recompiles itself and what depends on it, nothing else. A theory appears in the cache by one
-rename: a reader sees all of it or none. The cache may be deleted at any time.
+A compiled file is stored under a key made of the prover's version, its source and the keys of what it
+imports, so a changed file recompiles itself and what depends on it, nothing else. A theory appears in the
+cache by one rename: a reader sees all of it or none. The cache may be deleted at any time.
 """
 
 from __future__ import annotations

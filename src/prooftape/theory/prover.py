@@ -1,7 +1,7 @@
 """Finding and running the Rocq prover. Nothing here trusts what a file says about itself.
 
-`find_prover` looks for `coqc` on the path (Rocq installs it too); `Prover.run` runs it with a time and a memory
-limit, so that a broken or hostile file cannot take the machine down.
+`find_prover` looks for `coqc` on the path (Rocq installs it too); `Prover.run` runs it with a time and a
+memory limit, so that a broken or hostile file cannot take the machine down.
 """
 
 from __future__ import annotations
