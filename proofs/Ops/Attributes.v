@@ -58,3 +58,13 @@ Proof.
   induction a as [|x a IH]; intros [|y b] H; simpl in H; try easy. apply andb_prop in H. destruct H as [H1 H2].
   apply N.eqb_eq in H1. subst. f_equal. auto.
 Qed.
+
+(** ** Axes of a reduction *)
+(** as a graph stores them: increasing, in range, and none only for a scalar *)
+Definition reduced_axes_ok (axes : list Z) (s : shape) : bool :=
+  forallb (fun a => axis_ok a (length s)) axes && increasing axes && (negb (length axes =? 0) || rank_is 0 s).
+(** the shape without these axes *)
+Definition without_axes (axes : list Z) (s : shape) : shape :=
+  map snd (filter (fun p => negb (existsb (Z.eqb (Z.of_nat (fst p))) axes)) (combine (seq 0 (length s)) s)).
+Definition reduced_shape (axes : list Z) (s : shape) : option shape :=
+  guard (reduced_axes_ok axes s) (without_axes axes s).
