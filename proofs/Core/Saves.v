@@ -7,7 +7,7 @@
     whose structure is not concrete. *)
 From Coq Require Import List NArith QArith Bool Arith Lia.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op.
-From Prooftape.Core Require Import Obligations.
+From Prooftape.Core Require Import Obligations Sums.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -176,9 +176,6 @@ Section Agree.
     rewrite !nth_overflow; auto; rewrite app_length; cbn; lia.
   Qed.
 
-  Lemma nth_map_in {A B} (f : A -> B) l k d d' : k < length l -> nth k (map f l) d = f (nth k l d').
-  Proof. intro H. rewrite nth_indep with (d' := f d') by (now rewrite map_length). apply map_nth. Qed.
-
   Lemma args_agree known s (c c' : list ten) :
     (forall k, nth k known false = true -> slot c k = slot c' k) ->
     agree (map (fun k => nth k known false) (s_args s)) (args_at c s) (args_at c' s).
@@ -200,7 +197,9 @@ Section Agree.
   Proof. apply nth_middle. Qed.
 
   Lemma known_below known (k : nat) : nth k known false = true -> k < length known.
-  Proof. intro H. destruct (Nat.lt_ge_cases k (length known)); auto. rewrite nth_overflow in H by auto. discriminate. Qed.
+  Proof.
+    intro H. destruct (Nat.lt_ge_cases k (length known)); auto. rewrite nth_overflow in H by auto. discriminate.
+  Qed.
 
   (** If the check accepts, runs from contexts that agree where they are known have the same Jacobians; [full'] is
       the second run, up to its last slot when the result is saved. *)
@@ -244,7 +243,8 @@ Section Agree.
           destruct p; [now destruct m | now rewrite orb_false_r in Hk].
         * rewrite nth_overflow in Hk by (rewrite app_length; cbn; lia). discriminate.
       + intros k [Hk | Hk]; apply F; [left; lia | now right].
-      + intro Er. specialize (Z Er). now replace (length ctx + 1 + length p - 1) with (length ctx + S (length p) - 1) by lia.
+      + intro Er. specialize (Z Er).
+        now replace (length ctx + 1 + length p - 1) with (length ctx + S (length p) - 1) by lia.
   Qed.
 
   (** ** What the kernel finds among the saved values *)
