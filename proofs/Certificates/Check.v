@@ -142,6 +142,9 @@ Section Check.
   Definition check (leaves : list ty) (g : graph op) (tp : tape op) : bool :=
     match diagnose leaves g tp with None => true | Some _ => false end.
 
+  Lemma check_is_no_problem leaves g tp : check leaves g tp = true <-> diagnose leaves g tp = None.
+  Proof. unfold check. now destruct (diagnose leaves g tp). Qed.
+
   (** ** Soundness *)
   Hypothesis op_eqb_ok : forall a b, op_eqb a b = true -> a = b.
 
@@ -221,6 +224,7 @@ Section Check.
       unfold check, diagnose in accepts. destruct (walk _ _ _ _ _) eqn:E; [discriminate|].
       exact (walk_ok g _ _ _ leaves tp (leaves_hold leaves) (Forall_nil _) E).
     Qed.
+    (** What the theorems about derivatives assume. *)
     Theorem check_typed : typed_from decl_of def_of leaves g.
     Proof. exact (proj1 check_ok). Qed.
     Theorem check_tape : tp = compile_tape (saves_of decl_of) (length leaves) g.
