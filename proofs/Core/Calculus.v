@@ -26,26 +26,30 @@ Section Calculus.
   Lemma D_ext_loc (f g l : U -> R) : locally x (fun u => f u = g u) -> D x f l -> D x g l.
   Proof. exact (@filterdiff_ext_locally R_AbsRing U R_NormedModule f g x l). Qed.
 
-  Lemma D_const c : D x (fun _ => c) (fun _ => 0).
+  Lemma D_const (c : R) : D x (fun _ => c) (fun _ => 0).
   Proof. exact (@filterdiff_const R_AbsRing U R_NormedModule _ _ c). Qed.
 
-  Lemma D_plus f g lf lg : D x f lf -> D x g lg -> D x (fun u => f u + g u) (fun u => lf u + lg u).
+  Lemma D_plus (f g lf lg : U -> R) : D x f lf -> D x g lg ->
+    D x (fun u => f u + g u) (fun u => lf u + lg u).
   Proof. exact (@filterdiff_plus_fct R_AbsRing U R_NormedModule _ _ f g lf lg). Qed.
 
-  Lemma D_opp f lf : D x f lf -> D x (fun u => - f u) (fun u => - lf u).
+  Lemma D_opp (f lf : U -> R) : D x f lf -> D x (fun u => - f u) (fun u => - lf u).
   Proof. exact (@filterdiff_opp_fct R_AbsRing U R_NormedModule _ _ f lf). Qed.
 
-  Lemma D_minus f g lf lg : D x f lf -> D x g lg -> D x (fun u => f u - g u) (fun u => lf u - lg u).
+  Lemma D_minus (f g lf lg : U -> R) : D x f lf -> D x g lg ->
+    D x (fun u => f u - g u) (fun u => lf u - lg u).
   Proof. exact (@filterdiff_minus_fct R_AbsRing U R_NormedModule _ _ f g lf lg). Qed.
 
-  Lemma D_mult f g lf lg : D x f lf -> D x g lg -> D x (fun u => f u * g u) (fun u => lf u * g x + f x * lg u).
+  Lemma D_mult (f g lf lg : U -> R) : D x f lf -> D x g lg ->
+    D x (fun u => f u * g u) (fun u => lf u * g x + f x * lg u).
   Proof. exact (@filterdiff_mult_fct R_AbsRing U f g x lf lg Rmult_comm). Qed.
 
-  Lemma D_scal c f lf : D x f lf -> D x (fun u => c * f u) (fun u => c * lf u).
+  Lemma D_scal (c : R) (f lf : U -> R) : D x f lf -> D x (fun u => c * f u) (fun u => c * lf u).
   Proof. intro H. eapply D_ext; [| |exact (D_mult _ _ _ _ (D_const c) H)]; intro u; simpl; auto. ring. Qed.
 
   (** The chain rule; the outer function is a function of one real variable. *)
-  Lemma D_comp f lf h h' : D x f lf -> is_derive h (f x) h' -> D x (fun u => h (f u)) (fun u => h' * lf u).
+  Lemma D_comp (f lf : U -> R) (h : R -> R) (h' : R) : D x f lf -> is_derive h (f x) h' ->
+    D x (fun u => h (f u)) (fun u => h' * lf u).
   Proof.
     intros Hf Hh.
     eapply D_ext; [| |exact (@filterdiff_comp' R_AbsRing U R_NormedModule R_NormedModule f h x lf _ Hf Hh)].
@@ -53,7 +57,7 @@ Section Calculus.
     - intro u. apply Rmult_comm.
   Qed.
 
-  Lemma D_div f g lf lg : D x f lf -> D x g lg -> g x <> 0 ->
+  Lemma D_div (f g lf lg : U -> R) : D x f lf -> D x g lg -> g x <> 0 ->
     D x (fun u => f u / g u) (fun u => (lf u * g x - f x * lg u) / (g x * g x)).
   Proof.
     intros Hf Hg Hx.
@@ -86,18 +90,18 @@ Section Calculus.
   Lemma D_continuous f l : D x f l -> continuous f x.
   Proof. intro H. apply (@filterdiff_continuous R_AbsRing U R_NormedModule). now exists l. Qed.
 
-  Lemma D_lt f g lf lg : D x f lf -> D x g lg -> f x < g x -> locally x (fun u => f u < g u).
+  Lemma D_lt (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x < g x -> locally x (fun u => f u < g u).
   Proof.
     intros Hf Hg Hlt.
     assert (C : continuous (fun u => g u - f u) x) by (eapply D_continuous; apply D_minus; eassumption).
     assert (L : locally (g x - f x) (fun y => 0 < y)) by (apply (open_gt 0); lra).
     apply (filter_imp (fun u => 0 < g u - f u)); [intros u Hu; lra|exact (C _ L)].
   Qed.
-  Lemma D_lt_const f lf c : D x f lf -> f x < c -> locally x (fun u => f u < c).
+  Lemma D_lt_const (f lf : U -> R) (c : R) : D x f lf -> f x < c -> locally x (fun u => f u < c).
   Proof. intros H. exact (D_lt f _ lf _ H (D_const c)). Qed.
-  Lemma D_gt_const f lf c : D x f lf -> c < f x -> locally x (fun u => c < f u).
+  Lemma D_gt_const (f lf : U -> R) (c : R) : D x f lf -> c < f x -> locally x (fun u => c < f u).
   Proof. intros H. exact (D_lt _ f _ lf (D_const c) H). Qed.
-  Lemma D_neq f g lf lg : D x f lf -> D x g lg -> f x <> g x -> locally x (fun u => f u <> g u).
+  Lemma D_neq (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x <> g x -> locally x (fun u => f u <> g u).
   Proof.
     intros Hf Hg Hne. destruct (Rlt_dec (f x) (g x)) as [Hlt|Hge].
     - eapply filter_imp; [|exact (D_lt _ _ _ _ Hf Hg Hlt)]. intros u Hu. simpl in Hu. lra.
@@ -140,12 +144,12 @@ Section Calculus.
     - destruct (b x); exact Hfg.
   Qed.
 
-  Lemma still_D f : still x f -> D x f (fun _ => 0).
+  Lemma still_D (f : U -> R) : still x f -> D x f (fun _ => 0).
   Proof.
     intro H. apply (D_ext_loc (fun _ => f x)); [|apply D_const].
     eapply filter_imp; [|exact H]. intros u Hu. now symmetry.
   Qed.
-  Lemma D_if (b : U -> bool) f g lf lg : still x b -> (if b x then D x f lf else D x g lg) ->
+  Lemma D_if (b : U -> bool) (f g lf lg : U -> R) : still x b -> (if b x then D x f lf else D x g lg) ->
     D x (fun u => if b u then f u else g u) (fun u => if b x then lf u else lg u).
   Proof.
     intros Hb H. apply (D_ext_loc (fun u => if b x then f u else g u)).
@@ -154,7 +158,7 @@ Section Calculus.
   Qed.
 
   (** Comparisons of differentiable functions do not move where the functions differ. *)
-  Lemma still_ltb f g lf lg : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Rltb (f u) (g u)).
+  Lemma still_ltb (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Rltb (f u) (g u)).
   Proof.
     unfold still. intros Hf Hg Hne. destruct (Rtotal_order (f x) (g x)) as [H|[H|H]]; [|contradiction|].
     - generalize (D_lt _ _ _ _ Hf Hg H). apply (@filter_imp _ (locally x) _). intros u Hu. unfold Rltb.
@@ -162,7 +166,7 @@ Section Calculus.
     - generalize (D_lt _ _ _ _ Hg Hf H). apply (@filter_imp _ (locally x) _). intros u Hu. unfold Rltb.
       destruct (Rlt_dec (f u) (g u)), (Rlt_dec (f x) (g x)); auto; lra.
   Qed.
-  Lemma still_leb f g lf lg : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Rleb (f u) (g u)).
+  Lemma still_leb (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Rleb (f u) (g u)).
   Proof.
     unfold still. intros Hf Hg Hne. destruct (Rtotal_order (f x) (g x)) as [H|[H|H]]; [|contradiction|].
     - generalize (D_lt _ _ _ _ Hf Hg H). apply (@filter_imp _ (locally x) _). intros u Hu. unfold Rleb.
@@ -170,7 +174,7 @@ Section Calculus.
     - generalize (D_lt _ _ _ _ Hg Hf H). apply (@filter_imp _ (locally x) _). intros u Hu. unfold Rleb.
       destruct (Rle_dec (f u) (g u)), (Rle_dec (f x) (g x)); auto; lra.
   Qed.
-  Lemma still_eqb f g lf lg : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Reqb (f u) (g u)).
+  Lemma still_eqb (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Reqb (f u) (g u)).
   Proof.
     unfold still. intros Hf Hg Hne. generalize (D_neq _ _ _ _ Hf Hg Hne).
     apply (@filter_imp _ (locally x) _). intros u Hu. unfold Reqb.
