@@ -51,6 +51,11 @@ def _by_name(op: Op) -> tuple[Callable[[str], Op], tuple[str]]:
 copyreg.pickle(Op, _by_name)
 
 
+def is_outside(op: Op) -> bool:
+    """Whether the op was added with `register`."""
+    return _outside.get(op.name) is op
+
+
 def named_op(op: object) -> Op:
     """The op of this name, or the op itself; raises `OperandError` with the closest names there are."""
     if isinstance(op, Op):

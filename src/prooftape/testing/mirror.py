@@ -1,7 +1,7 @@
 """Exact rationals with the scalar functions of the theory's `Eval/RationalNum.v`, formula by formula.
 
-Rocq and Python compute the same numbers, so an op's forward, JVP and VJP can be compared exactly. `exp` is
-2^x on integers and `log` is additive on powers of two: shifting a softmax by its maximum then changes nothing,
+Rocq and Python compute the same numbers, so an op's forward, JVP and VJP can be compared exactly. `exp`
+is 2^x on integers and `log` is additive on powers of two: shifting a softmax by its maximum changes nothing,
 as over the reals. Every other function is some positive number fixed by its name and argument; what agrees
 here agrees for every such function.
 """

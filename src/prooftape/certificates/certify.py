@@ -1,0 +1,61 @@
+"""`certify`: from a graph and its tape to a certificate file and a verdict."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prooftape.certificates.text import emit
+from prooftape.certificates.verdict import Verdict
+from prooftape.certificates.verify import verify_bytes
+from prooftape.files import write_atomically
+from prooftape.graph import Graph
+from prooftape.op import Call
+from prooftape.tape import Tape, compile_tape
+from prooftape.theory import sources
+from prooftape.theory.build import Progress
+from prooftape.theory.contents import proved_ops
+
+
+def certify(
+    graph: Graph,
+    tape: Tape | None = None,
+    path: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Write the certificate of a graph and the tape that runs it (default: the compiled one), and check it.
+
+    Without a `path` nothing is kept. The file is written before it is checked, so it is there also when no
+    prover is; `prooftape verify FILE` checks it later or elsewhere. Ops that the theory does not know (those
+    added with `register`) are refused, the first node named.
+    """
+    tape = compile_tape(graph) if tape is None else tape
+    problem = _outside_theory(graph, tape)
+    if problem is not None:
+        return problem
+    data = emit(graph, tape, sources.digest(sources.read())).encode("ascii")
+    file = None if path is None else Path(path)
+    if file is not None:
+        write_atomically(file, data)
+    return verify_bytes(data, None, progress, file)
+
+
+def _outside_theory(graph: Graph, tape: Tape) -> Verdict | None:
+    known = proved_ops()
+    base = len(graph.leaves)
+    calls: Iterable[tuple[int, Call]] = (
+        *((base + k, n.call) for k, n in enumerate(graph.nodes)),
+        *((i.out, i.call) for i in tape.instrs),
+    )
+    for id, call in calls:
+        name = call.op.name
+        if name not in known:
+            reason = f"node %{id}: {name} is not an op of the theory, which knows {len(known)} ops"
+            return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+        for a, value in zip(call.op.attrs, call.attrs, strict=True):
+            if isinstance(value, float) and not math.isfinite(value) and name != "clamp":
+                reason = f"node %{id}: attribute {a.name} of {name} is {value}, which is no real number"
+                return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+    return None

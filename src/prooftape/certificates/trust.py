@@ -1,0 +1,152 @@
+"""`trust`: for each op of a graph, what its gradient rests on, the weakest link last.
+
+The columns about theorems come from what Rocq exports (`theory/contents.json`), the others from the op's record and
+the session's scalar. Levels, strongest first: proved, checked, tested, assumed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prooftape.errors import ProofTapeError
+from prooftape.graph import Graph
+from prooftape.op import Op
+from prooftape.ops import find, is_outside
+from prooftape.theory.contents import OpFacts, op_facts
+
+LEVELS: Final = ("proved", "checked", "tested", "assumed")
+COLUMNS: Final = ("op", "nodes", "link", "adjoint", "derivative", "exact-tested", "tail accuracy", "kernel")
+
+
+class TrustError(ProofTapeError, ValueError):
+    """A gradient was asked for at a level of trust that an op of the graph does not have. `op`, `node`."""
+
+    def __init__(self, message: str, *, op: str, node: int) -> None:
+        super().__init__(message)
+        self.op = op
+        self.node = node
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One op: how often it is used, and a level, with a remark, in each column."""
+
+    op: str
+    nodes: int
+    link: str
+    adjoint: str
+    derivative: str
+    exact_tested: str
+    tail_accuracy: str
+    kernel: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, in the order of `COLUMNS`."""
+        values = (self.op, self.nodes, self.link, self.adjoint, self.derivative)
+        return (*map(str, values), self.exact_tested, self.tail_accuracy, self.kernel)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The level of each column that has one."""
+        return tuple(c.split(":")[0] for c in self.cells[2:] if c.split(":")[0] in LEVELS)
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Smaller is stronger: how many columns are assumed, then tested, then checked."""
+        return tuple(self.levels.count(level) for level in reversed(LEVELS[1:]))
+
+
+class Trust(Sequence[Row]):
+    """The rows, strongest op first; prints as a table that ends with the weakest link."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = sorted(rows, key=lambda r: (r.rank, r.op))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int) -> Row:  # type: ignore[override]
+        return self.rows[key]
+
+    @property
+    def weakest(self) -> Row | None:
+        """The last row; None for a graph without nodes."""
+        return self.rows[-1] if self.rows else None
+
+    def lines(self) -> list[str]:
+        """The table as text."""
+        if not self.rows:
+            return ["no ops: nothing to trust"]
+        table = [COLUMNS, *(r.cells for r in self.rows)]
+        widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        last = self.rows[-1]
+        worst = max(last.levels, key=LEVELS.index)
+        weak = [n for n, c in zip(COLUMNS[2:], last.cells[2:], strict=True) if c.split(":")[0] == worst]
+        return [*lines, f"weakest link: {last.op}, {worst} in {', '.join(weak)}"]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def trust(graph: Graph, scalar: str = "float32") -> Trust:
+    """One row for each op used in the graph. `scalar` names the numbers it runs in (for the kernel column)."""
+    used = Counter(n.call.op.name for n in graph.nodes)
+    return Trust([_row(find(name), n, scalar) for name, n in used.items()])
+
+
+def _row(op: Op, nodes: int, scalar: str) -> Row:
+    facts = op_facts().get(op.name)
+    known = facts is not None
+    return Row(
+        op=op.name,
+        nodes=nodes,
+        # the loop theorem holds for any kernels, so also for those of an op that the theory does not know;
+        # only a certificate needs the op's shape rule
+        link="proved" if known else "checked: any kernels, no certificate",
+        adjoint="proved" if known else "assumed",
+        derivative=_derivative(facts),
+        exact_tested="tested" if not is_outside(op) else "assumed",
+        tail_accuracy=_tail(op, scalar),
+        kernel=_kernel(scalar),
+    )
+
+
+def _derivative(facts: OpFacts | None) -> str:
+    if facts is None:
+        return "assumed"
+    if facts.never:
+        return "proved: 0 by definition"
+    return "proved: everywhere" if facts.everywhere else f"proved: where {facts.name}_side holds"
+
+
+def _tail(op: Op, scalar: str) -> str:
+    if not scalar.startswith(("float", "bfloat")):
+        return "proved: exact numbers"
+    if op.accuracy:
+        return f"tested: {op.accuracy}"
+    return "tested: a few roundings" if not op.transcendental else "tested"
+
+
+def _kernel(scalar: str) -> str:
+    return f"tested: NumPy {scalar}" if scalar.startswith(("float", "bfloat")) else f"tested: {scalar}"
+
+
+def require_proved(graph: Graph, ids: Sequence[int], what: str) -> None:
+    """Raise `TrustError` naming the first of these nodes whose op has no proved adjoint and derivative."""
+    facts, base = op_facts(), len(graph.leaves)
+    for id in ids:
+        if id < base:
+            continue
+        op = graph.nodes[id - base].call.op
+        if op.name not in facts:
+            raise TrustError(
+                f'{what}: require="proved", but {op.name} (node {graph.describe(id)}) is not an op of the theory; '
+                "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or leave require out",
+                op=op.name,
+                node=id,
+            )

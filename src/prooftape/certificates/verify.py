@@ -1,0 +1,168 @@
+"""`verify`: a small path from a certificate file to a verdict, which trusts nothing about how it was made.
+
+1. The text must follow the grammar of `text.py`: its statement and proof are pinned, and there is no
+   place for an axiom, an admitted proof or a definition of its own.
+2. The theory it names must be the one installed here, by digest.
+3. The prover must accept it, and the theorem's axioms must be among the four of Rocq's classical reals.
+4. If a graph is given, the certificate's data must be that graph's, tape included.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from prooftape.certificates.text import STATEMENT, TAIL, Contents, Refusal, data_of, emit, read
+from prooftape.certificates.verdict import THEOREMS, Verdict
+from prooftape.graph import Graph
+from prooftape.tape import compile_tape
+from prooftape.theory import sources
+from prooftape.theory.build import Progress, compiled
+from prooftape.theory.prover import HOW_TO_GET, Prover, Run, find_prover
+
+ALLOWED_AXIOMS: Final = frozenset(
+    [
+        "ClassicalDedekindReals.sig_not_dec",
+        "ClassicalDedekindReals.sig_forall_dec",
+        "FunctionalExtensionality.functional_extensionality_dep",
+        "Classical_Prop.classic",
+    ]
+)
+SECONDS: Final = 600.0
+_FOOTER: Final = "Check (certificate : Certified leaves graph tape).\nPrint Assumptions certificate.\n"
+
+
+def verify(
+    path: str | os.PathLike[str], graph: Graph | None = None, progress: Progress | None = None
+) -> Verdict:
+    """Check a certificate file. Raises `OSError` if it cannot be read, `ProverError` for a broken prover."""
+    return verify_bytes(Path(path).read_bytes(), graph, progress, Path(path))
+
+
+def verify_bytes(
+    data: bytes, graph: Graph | None = None, progress: Progress | None = None, path: Path | None = None
+) -> Verdict:
+    """`verify` for the contents of a file."""
+    try:
+        text, contents = read(data)
+        _same_theory(contents)
+        if graph is not None:
+            _same_graph(text, contents, graph)
+    except Refusal as e:
+        return Verdict("refused", reason=e.reason, line=e.line or None, path=path)
+    prover = find_prover()
+    if prover is None:
+        reason = f"there is no Rocq prover on the path; {HOW_TO_GET}"
+        return Verdict("unchecked", nodes=contents.nodes, reason=reason, path=path)
+    start = time.perf_counter()
+    theory = compiled(prover, progress=progress)
+    built = time.perf_counter() - start
+    return check_text(prover, theory, text, contents, built, path)
+
+
+def check_text(
+    prover: Prover, theory: Path, text: str, contents: Contents, theory_seconds: float, path: Path | None
+) -> Verdict:
+    """The prover's verdict on a text that `read` accepted."""
+    run = run_text(prover, theory, text + _FOOTER)
+    common = {"nodes": contents.nodes, "seconds": run.seconds, "theory_seconds": theory_seconds, "path": path}
+    if run.status is None:
+        return Verdict("refused", reason=f"the prover gave no answer within {SECONDS:g} s", **common)  # type: ignore[arg-type]
+    if not run.ok:
+        reason, node, line = _explain(prover, theory, text, run)
+        return Verdict("refused", reason=reason, node=node, line=line, **common)  # type: ignore[arg-type]
+    axioms = _axioms(run.output)
+    if axioms is None or not axioms <= ALLOWED_AXIOMS:
+        extra = ", ".join(sorted((axioms or set()) - ALLOWED_AXIOMS)) or "unknown"
+        return Verdict("refused", reason=f"the proof rests on {extra}", **common)  # type: ignore[arg-type]
+    return Verdict(
+        "proved",
+        theorems=tuple(THEOREMS),
+        statement=STATEMENT,
+        assumptions=tuple(sorted(axioms)),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def run_text(prover: Prover, theory: Path, text: str) -> Run:
+    """Run the prover on a text against the compiled theory, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="prooftape-") as folder:
+        (Path(folder) / "certificate.v").write_text(text)
+        flags = ["-Q", str(theory), sources.LOGICAL_NAME]
+        return prover.run("coqc", [*flags, "certificate.v"], Path(folder), seconds=SECONDS)
+
+
+def _same_theory(contents: Contents) -> None:
+    here = sources.digest(sources.read())
+    if contents.theory != here:
+        raise Refusal(
+            f"it was made for theory {contents.theory[:16]}…, this installation has {here[:16]}…; "
+            "certify the graph again, or verify with the version that made it",
+            2,
+        )
+
+
+def _same_graph(text: str, contents: Contents, graph: Graph) -> None:
+    if contents.graph != graph.digest():
+        raise Refusal(f"it names graph {contents.graph[:16]}…, the given one is {graph.digest()[:16]}…", 3)
+    expected = emit(graph, compile_tape(graph), contents.theory)
+    if data_of(text) != data_of(expected):
+        lines = zip(text.splitlines(), expected.splitlines(), strict=False)
+        line = next((i for i, (a, b) in enumerate(lines, 1) if a != b), 0)
+        raise Refusal("its data are not those of the given graph", line)
+
+
+def _axioms(output: str) -> set[str] | None:
+    """Names of the axioms in the output of `Print Assumptions`; None when it is not there."""
+    if "Closed under the global context" in output:
+        return set()
+    _, found, rest = output.partition("Axioms:\n")
+    if not found:
+        return None
+    return set(re.findall(r"^([A-Za-z_][\w.']*)\s*:", rest, re.MULTILINE))
+
+
+def _explain(prover: Prover, theory: Path, text: str, run: Run) -> tuple[str, int | None, int | None]:
+    """(reason, node, line) of a text that the prover does not accept."""
+    question = "Eval vm_compute in (diagnose leaves graph tape).\n"
+    asked = run_text(prover, theory, text[: text.index(TAIL)] + question)
+    problem = re.search(r"= Some\s*\(At (\d+)\s+(.*?)\)\s*:\s*option", asked.output, re.DOTALL)
+    if asked.ok and problem is not None:
+        why = " ".join(problem[2].split())
+        return f"node %{problem[1]}: {_in_words(why)}", int(problem[1]), None
+    found = re.search(r"line (\d+), characters .*?\n(.*)", run.errors, re.DOTALL)
+    if found is None:
+        return f"the prover failed: {run.errors.strip()[:300]}", None, None
+    return " ".join(found[2].split())[:300], None, int(found[1])
+
+
+_WORDS: Final = {
+    "UnknownSlot": "operand {0} is slot {1}, which is no earlier slot",
+    "OperandType": "the type of operand {0} is not the one its call was typed with: {1}",
+    "OperandCount": "wrong number of operands (found, wanted): {0} {1}",
+    "IndexVectorCount": "wrong number of index vectors (found, wanted): {0} {1}",
+    "CallRefused": "the op's rule refuses these attributes, operand types or index lengths",
+    "ResultType": "the op's rule gives another result type (found, wanted): {0} {1}",
+    "InstrCall": "the instruction runs another call than the node",
+    "InstrOut": "the instruction writes another slot (found, wanted): {0} {1}",
+    "InstrArgs": "the instruction reads other operands (found, wanted): {0} {1}",
+    "InstrSaves": "the instruction saves other slots (found, wanted): {0} {1}",
+    "InstrNats": "the instruction reads other index vectors (found, wanted): {0} {1}",
+    "MissingInstr": "its instruction is missing from the tape",
+    "ExtraInstr": "an instruction that belongs to no node",
+}
+
+
+def _in_words(why: str) -> str:
+    name, _, rest = why.strip("()").partition(" ")
+    arguments = re.findall(r"\[[^\]]*\]|\([^()]*(?:\([^()]*\))*[^()]*\)|[^\s()]+", rest)
+    if name == "OperandType":
+        arguments = [arguments[0], " ".join(arguments[2:])]
+    elif name == "ResultType":
+        arguments = [rest, ""]
+    template = _WORDS.get(name, why)
+    return template.format(*arguments, *[""] * 4).strip()
