@@ -80,43 +80,56 @@ Lemma gather_row_differentiable : side_enough op_gather_row_decl gather_row_def 
 Proof. by_smoothness. Qed.
 
 Definition gather_scalar_nat_side := everywhere.
-Lemma gather_scalar_nat_sized : well_sized op_gather_scalar_nat_decl gather_scalar_nat_def. Proof. by_text. Qed.
-Lemma gather_scalar_nat_saves : saves_enough op_gather_scalar_nat_decl gather_scalar_nat_def. Proof. by_silence. Qed.
-Lemma gather_scalar_nat_differentiable : side_enough op_gather_scalar_nat_decl gather_scalar_nat_def gather_scalar_nat_side.
+Lemma gather_scalar_nat_sized : well_sized op_gather_scalar_nat_decl gather_scalar_nat_def.
+Proof. by_text. Qed.
+Lemma gather_scalar_nat_saves : saves_enough op_gather_scalar_nat_decl gather_scalar_nat_def.
+Proof. by_silence. Qed.
+Lemma gather_scalar_nat_differentiable :
+  side_enough op_gather_scalar_nat_decl gather_scalar_nat_def gather_scalar_nat_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_vec_nat_side := everywhere.
 Lemma gather_vec_nat_sized : well_sized op_gather_vec_nat_decl gather_vec_nat_def. Proof. by_text. Qed.
 Lemma gather_vec_nat_saves : saves_enough op_gather_vec_nat_decl gather_vec_nat_def. Proof. by_silence. Qed.
-Lemma gather_vec_nat_differentiable : side_enough op_gather_vec_nat_decl gather_vec_nat_def gather_vec_nat_side.
+Lemma gather_vec_nat_differentiable :
+  side_enough op_gather_vec_nat_decl gather_vec_nat_def gather_vec_nat_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_rows_nat_side := everywhere.
 Lemma gather_rows_nat_sized : well_sized op_gather_rows_nat_decl gather_rows_nat_def. Proof. by_text. Qed.
-Lemma gather_rows_nat_saves : saves_enough op_gather_rows_nat_decl gather_rows_nat_def. Proof. by_silence. Qed.
-Lemma gather_rows_nat_differentiable : side_enough op_gather_rows_nat_decl gather_rows_nat_def gather_rows_nat_side.
+Lemma gather_rows_nat_saves : saves_enough op_gather_rows_nat_decl gather_rows_nat_def.
+Proof. by_silence. Qed.
+Lemma gather_rows_nat_differentiable :
+  side_enough op_gather_rows_nat_decl gather_rows_nat_def gather_rows_nat_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_scalar_ref_side := everywhere.
-Lemma gather_scalar_ref_sized : well_sized op_gather_scalar_ref_decl gather_scalar_ref_def. Proof. by_text. Qed.
-Lemma gather_scalar_ref_saves : saves_enough op_gather_scalar_ref_decl gather_scalar_ref_def. Proof. by_silence. Qed.
-Lemma gather_scalar_ref_differentiable : side_enough op_gather_scalar_ref_decl gather_scalar_ref_def gather_scalar_ref_side.
+Lemma gather_scalar_ref_sized : well_sized op_gather_scalar_ref_decl gather_scalar_ref_def.
+Proof. by_text. Qed.
+Lemma gather_scalar_ref_saves : saves_enough op_gather_scalar_ref_decl gather_scalar_ref_def.
+Proof. by_silence. Qed.
+Lemma gather_scalar_ref_differentiable :
+  side_enough op_gather_scalar_ref_decl gather_scalar_ref_def gather_scalar_ref_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_row_ref_side := everywhere.
 Lemma gather_row_ref_sized : well_sized op_gather_row_ref_decl gather_row_ref_def. Proof. by_text. Qed.
 Lemma gather_row_ref_saves : saves_enough op_gather_row_ref_decl gather_row_ref_def. Proof. by_silence. Qed.
-Lemma gather_row_ref_differentiable : side_enough op_gather_row_ref_decl gather_row_ref_def gather_row_ref_side.
+Lemma gather_row_ref_differentiable :
+  side_enough op_gather_row_ref_decl gather_row_ref_def gather_row_ref_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_vec_ref_side := everywhere.
 Lemma gather_vec_ref_sized : well_sized op_gather_vec_ref_decl gather_vec_ref_def. Proof. by_text. Qed.
 Lemma gather_vec_ref_saves : saves_enough op_gather_vec_ref_decl gather_vec_ref_def. Proof. by_silence. Qed.
-Lemma gather_vec_ref_differentiable : side_enough op_gather_vec_ref_decl gather_vec_ref_def gather_vec_ref_side.
+Lemma gather_vec_ref_differentiable :
+  side_enough op_gather_vec_ref_decl gather_vec_ref_def gather_vec_ref_side.
 Proof. by_smoothness. Qed.
 
 Definition gather_rows_ref_side := everywhere.
 Lemma gather_rows_ref_sized : well_sized op_gather_rows_ref_decl gather_rows_ref_def. Proof. by_text. Qed.
-Lemma gather_rows_ref_saves : saves_enough op_gather_rows_ref_decl gather_rows_ref_def. Proof. by_silence. Qed.
-Lemma gather_rows_ref_differentiable : side_enough op_gather_rows_ref_decl gather_rows_ref_def gather_rows_ref_side.
+Lemma gather_rows_ref_saves : saves_enough op_gather_rows_ref_decl gather_rows_ref_def.
+Proof. by_silence. Qed.
+Lemma gather_rows_ref_differentiable :
+  side_enough op_gather_rows_ref_decl gather_rows_ref_def gather_rows_ref_side.
 Proof. by_smoothness. Qed.

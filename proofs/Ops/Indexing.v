@@ -65,7 +65,8 @@ Definition one_hot_ref_def : opdef := {|
 (** ** Obligations *)
 Lemma one_hots_sized indices out n : sized_prog n (one_hots indices out) (N.to_nat (size out)).
 Proof.
-  split; [discriminate|]. split; [reflexivity|]. change (length (map (hot indices out) (seq 0 (entries out))) = entries out).
+  split; [discriminate|]. split; [reflexivity|].
+  change (length (map (hot indices out) (seq 0 (entries out))) = entries out).
   now rewrite map_length, seq_length.
 Qed.
 Ltac by_one_hots := apply fixed_sized; [reflexivity|reflexivity|]; intros; apply one_hots_sized.
@@ -104,12 +105,14 @@ Proof. by_smoothness. Qed.
 
 Definition one_hot_nat_side := everywhere.
 Lemma one_hot_nat_sized : well_sized op_one_hot_nat_decl one_hot_nat_def. Proof. by_one_hots. Qed.
-Lemma one_hot_nat_saves : saves_enough op_one_hot_nat_decl one_hot_nat_def. Proof. intro H; discriminate H. Qed.
+Lemma one_hot_nat_saves : saves_enough op_one_hot_nat_decl one_hot_nat_def.
+Proof. intro H; discriminate H. Qed.
 Lemma one_hot_nat_differentiable : side_enough op_one_hot_nat_decl one_hot_nat_def one_hot_nat_side.
 Proof. apply constant_differentiable; eexists; reflexivity. Qed.
 
 Definition one_hot_ref_side := everywhere.
 Lemma one_hot_ref_sized : well_sized op_one_hot_ref_decl one_hot_ref_def. Proof. by_one_hots. Qed.
-Lemma one_hot_ref_saves : saves_enough op_one_hot_ref_decl one_hot_ref_def. Proof. intro H; discriminate H. Qed.
+Lemma one_hot_ref_saves : saves_enough op_one_hot_ref_decl one_hot_ref_def.
+Proof. intro H; discriminate H. Qed.
 Lemma one_hot_ref_differentiable : side_enough op_one_hot_ref_decl one_hot_ref_def one_hot_ref_side.
 Proof. apply constant_differentiable; eexists; reflexivity. Qed.

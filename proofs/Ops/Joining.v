@@ -130,7 +130,8 @@ Ltac two_operands := apply fixed_sized; [reflexivity|reflexivity|];
 Definition concat_vectors_side := everywhere.
 Lemma concat_vectors_sized : well_sized op_concat_vectors_decl concat_vectors_def. Proof. two_operands. Qed.
 Lemma concat_vectors_saves : saves_enough op_concat_vectors_decl concat_vectors_def. Proof. by_silence. Qed.
-Lemma concat_vectors_differentiable : side_enough op_concat_vectors_decl concat_vectors_def concat_vectors_side.
+Lemma concat_vectors_differentiable :
+  side_enough op_concat_vectors_decl concat_vectors_def concat_vectors_side.
 Proof. by_smoothness. Qed.
 
 Definition concat_dim0_side := everywhere.

@@ -82,7 +82,8 @@ Lemma sum_sized : well_sized op_sum_decl sum_def. Proof. by_text. Qed.
 Lemma sum_saves : saves_enough op_sum_decl sum_def. Proof. by_silence. Qed.
 Lemma sum_differentiable : side_enough op_sum_decl sum_def sum_side. Proof. by_smoothness. Qed.
 
-Definition reduce_mean_side : side_cond := fun _ attrs shapes out _ _ => some_entries (reduce_mean_view attrs shapes) out.
+Definition reduce_mean_side : side_cond := fun _ attrs shapes out _ _ =>
+  some_entries (reduce_mean_view attrs shapes) out.
 Lemma reduce_mean_sized : well_sized op_reduce_mean_decl reduce_mean_def. Proof. by_text. Qed.
 Lemma reduce_mean_saves : saves_enough op_reduce_mean_decl reduce_mean_def. Proof. by_silence. Qed.
 Lemma reduce_mean_differentiable : side_enough op_reduce_mean_decl reduce_mean_def reduce_mean_side.

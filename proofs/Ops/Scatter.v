@@ -27,12 +27,16 @@ Definition scatter_add_row_def : opdef := {|
 (** ** Obligations *)
 Definition scatter_add_vec_side := everywhere.
 Lemma scatter_add_vec_sized : well_sized op_scatter_add_vec_decl scatter_add_vec_def. Proof. by_text. Qed.
-Lemma scatter_add_vec_saves : saves_enough op_scatter_add_vec_decl scatter_add_vec_def. Proof. by_silence. Qed.
-Lemma scatter_add_vec_differentiable : side_enough op_scatter_add_vec_decl scatter_add_vec_def scatter_add_vec_side.
+Lemma scatter_add_vec_saves : saves_enough op_scatter_add_vec_decl scatter_add_vec_def.
+Proof. by_silence. Qed.
+Lemma scatter_add_vec_differentiable :
+  side_enough op_scatter_add_vec_decl scatter_add_vec_def scatter_add_vec_side.
 Proof. by_smoothness. Qed.
 
 Definition scatter_add_row_side := everywhere.
 Lemma scatter_add_row_sized : well_sized op_scatter_add_row_decl scatter_add_row_def. Proof. by_text. Qed.
-Lemma scatter_add_row_saves : saves_enough op_scatter_add_row_decl scatter_add_row_def. Proof. by_silence. Qed.
-Lemma scatter_add_row_differentiable : side_enough op_scatter_add_row_decl scatter_add_row_def scatter_add_row_side.
+Lemma scatter_add_row_saves : saves_enough op_scatter_add_row_decl scatter_add_row_def.
+Proof. by_silence. Qed.
+Lemma scatter_add_row_differentiable :
+  side_enough op_scatter_add_row_decl scatter_add_row_def scatter_add_row_side.
 Proof. by_smoothness. Qed.

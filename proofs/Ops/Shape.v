@@ -79,7 +79,8 @@ Definition swap_adjacent_at_depth_def : opdef := {|
 Definition reshape_side := everywhere.
 Lemma reshape_sized : well_sized op_reshape_decl reshape_def. Proof. by_text. Qed.
 Lemma reshape_saves : saves_enough op_reshape_decl reshape_def. Proof. by_silence. Qed.
-Lemma reshape_differentiable : side_enough op_reshape_decl reshape_def reshape_side. Proof. by_smoothness. Qed.
+Lemma reshape_differentiable : side_enough op_reshape_decl reshape_def reshape_side.
+Proof. by_smoothness. Qed.
 
 Definition flatten_side := everywhere.
 Lemma flatten_sized : well_sized op_flatten_decl flatten_def. Proof. by_text. Qed.
@@ -100,25 +101,37 @@ Lemma transpose2d_differentiable : side_enough op_transpose2d_decl transpose2d_d
 Proof. by_smoothness. Qed.
 
 Definition transpose3d_first_to_last_side := everywhere.
-Lemma transpose3d_first_to_last_sized : well_sized op_transpose3d_first_to_last_decl transpose3d_first_to_last_def. Proof. by_text. Qed.
-Lemma transpose3d_first_to_last_saves : saves_enough op_transpose3d_first_to_last_decl transpose3d_first_to_last_def. Proof. by_silence. Qed.
-Lemma transpose3d_first_to_last_differentiable : side_enough op_transpose3d_first_to_last_decl transpose3d_first_to_last_def transpose3d_first_to_last_side.
+Lemma transpose3d_first_to_last_sized : well_sized op_transpose3d_first_to_last_decl transpose3d_first_to_last_def.
+Proof. by_text. Qed.
+Lemma transpose3d_first_to_last_saves : saves_enough op_transpose3d_first_to_last_decl transpose3d_first_to_last_def.
+Proof. by_silence. Qed.
+Lemma transpose3d_first_to_last_differentiable :
+  side_enough op_transpose3d_first_to_last_decl transpose3d_first_to_last_def transpose3d_first_to_last_side.
 Proof. by_smoothness. Qed.
 
 Definition transpose3d_last_to_first_side := everywhere.
-Lemma transpose3d_last_to_first_sized : well_sized op_transpose3d_last_to_first_decl transpose3d_last_to_first_def. Proof. by_text. Qed.
-Lemma transpose3d_last_to_first_saves : saves_enough op_transpose3d_last_to_first_decl transpose3d_last_to_first_def. Proof. by_silence. Qed.
-Lemma transpose3d_last_to_first_differentiable : side_enough op_transpose3d_last_to_first_decl transpose3d_last_to_first_def transpose3d_last_to_first_side.
+Lemma transpose3d_last_to_first_sized : well_sized op_transpose3d_last_to_first_decl transpose3d_last_to_first_def.
+Proof. by_text. Qed.
+Lemma transpose3d_last_to_first_saves : saves_enough op_transpose3d_last_to_first_decl transpose3d_last_to_first_def.
+Proof. by_silence. Qed.
+Lemma transpose3d_last_to_first_differentiable :
+  side_enough op_transpose3d_last_to_first_decl transpose3d_last_to_first_def transpose3d_last_to_first_side.
 Proof. by_smoothness. Qed.
 
 Definition transpose3d_last_two_side := everywhere.
-Lemma transpose3d_last_two_sized : well_sized op_transpose3d_last_two_decl transpose3d_last_two_def. Proof. by_text. Qed.
-Lemma transpose3d_last_two_saves : saves_enough op_transpose3d_last_two_decl transpose3d_last_two_def. Proof. by_silence. Qed.
-Lemma transpose3d_last_two_differentiable : side_enough op_transpose3d_last_two_decl transpose3d_last_two_def transpose3d_last_two_side.
+Lemma transpose3d_last_two_sized : well_sized op_transpose3d_last_two_decl transpose3d_last_two_def.
+Proof. by_text. Qed.
+Lemma transpose3d_last_two_saves : saves_enough op_transpose3d_last_two_decl transpose3d_last_two_def.
+Proof. by_silence. Qed.
+Lemma transpose3d_last_two_differentiable :
+  side_enough op_transpose3d_last_two_decl transpose3d_last_two_def transpose3d_last_two_side.
 Proof. by_smoothness. Qed.
 
 Definition swap_adjacent_at_depth_side := everywhere.
-Lemma swap_adjacent_at_depth_sized : well_sized op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def. Proof. by_text. Qed.
-Lemma swap_adjacent_at_depth_saves : saves_enough op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def. Proof. by_silence. Qed.
-Lemma swap_adjacent_at_depth_differentiable : side_enough op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def swap_adjacent_at_depth_side.
+Lemma swap_adjacent_at_depth_sized : well_sized op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def.
+Proof. by_text. Qed.
+Lemma swap_adjacent_at_depth_saves : saves_enough op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def.
+Proof. by_silence. Qed.
+Lemma swap_adjacent_at_depth_differentiable :
+  side_enough op_swap_adjacent_at_depth_decl swap_adjacent_at_depth_def swap_adjacent_at_depth_side.
 Proof. by_smoothness. Qed.
