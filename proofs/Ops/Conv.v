@@ -7,7 +7,7 @@ From Coq Require Import List NArith ZArith QArith Arith Bool Lia.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op.
 From Prooftape.Core Require Import Side Obligations Saves.
 From Prooftape.Decl Require Import Names.
-From Prooftape.Ops Require Import Index Spatial.
+From Prooftape.Ops Require Import Index Smoothness Spatial.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -81,8 +81,8 @@ Definition conv_def : opdef := conv_of None.
 Definition conv2d_def : opdef := conv_of (Some 2).
 
 (** Convolutions are bilinear: differentiable everywhere. *)
-Definition conv_side : side_cond := fun _ _ _ _ _ _ => True.
-Definition conv2d_side : side_cond := conv_side.
+Definition conv_side : side_cond := everywhere.
+Definition conv2d_side : side_cond := everywhere.
 
 (** ** What is proved of every op *)
 
@@ -127,7 +127,7 @@ Section Obligations.
     destruct U as (-> & ? & ? & g & ->). unfold save_positions. now rewrite S.
   Qed.
 
-  Lemma conv_prog_differentiable : d_differentiable d = true -> d_out d = Real -> side_enough d o conv_side.
+  Lemma conv_prog_differentiable : d_differentiable d = true -> d_out d = Real -> side_enough d o everywhere.
   Proof.
     intros S M w attrs tys lens nats t p U a _ _. apply used_conv_prog in U. destruct U as (_ & ? & ? & g & ->).
     rewrite S, M. now repeat split.

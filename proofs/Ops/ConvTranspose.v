@@ -6,7 +6,7 @@ From Coq Require Import List NArith ZArith QArith Arith Bool Lia.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op.
 From Prooftape.Core Require Import Side Obligations.
 From Prooftape.Decl Require Import Names.
-From Prooftape.Ops Require Import Index Spatial Conv.
+From Prooftape.Ops Require Import Index Smoothness Spatial Conv.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -41,8 +41,8 @@ Definition conv_transpose_def : opdef := conv_transpose_of None.
 Definition conv_transpose2d_def : opdef := conv_transpose_of (Some 2).
 
 (** Bilinear as well. *)
-Definition conv_transpose_side : side_cond := conv_side.
-Definition conv_transpose2d_side : side_cond := conv_side.
+Definition conv_transpose_side : side_cond := everywhere.
+Definition conv_transpose2d_side : side_cond := everywhere.
 
 Lemma conv_transpose_is_conv_prog rank : is_conv_prog (conv_transpose_of rank).
 Proof.

@@ -6,7 +6,7 @@ From Coq Require Import Reals QArith Qreals List NArith ZArith Arith Bool Lia Lr
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
 From Prooftape.Core Require Import Side Obligations Saves.
 From Prooftape.Decl Require Import Names.
-From Prooftape.Ops Require Import Index Spatial.
+From Prooftape.Ops Require Import Index Smoothness Groups Spatial.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -34,13 +34,12 @@ Definition pool_dims (p : pool) : list nat := dims (p_front p) ++ sizes (p_axes 
 (** The cells of the image that cell i of the result sees. *)
 Definition pool_window (p : pool) (i : nat) : list nat :=
   window (dims (p_front p)) (p_axes p) (unravel (dims (pool_shape p)) i).
-Definition weighted (c : Q) (row : nat -> list nat) (i : nat) : list (Q * nat) := map (fun s => (c, s)) (row i).
 
 (** ** Programs, for a result of n cells *)
 Definition max_prog (p : pool) (n : nat) : prog := [Step (Best n (pool_window p) false) [0]].
 
 Definition average_prog (p : pool) (n : nat) : prog :=
-  [Step (Lin n [weighted (1 # Pos.of_nat (prod (kernels (p_axes p)))) (pool_window p)]) [0]].
+  [Step (Lin n [weighted (inverse (prod (kernels (p_axes p)))) (pool_window p)]) [0]].
 
 (** exp (beta * x), and its slope in terms of x and of the result *)
 Definition exp_scaled : sx := Fn Exp (Mul (Par 0) (Arg 0)).
@@ -101,7 +100,6 @@ Definition one_largest (rank : option nat) : side_cond := fun _ attrs shapes out
     exists b, In b (pool_window p i) /\
       forall s, In s (pool_window p i) -> s <> b ->
         (tget (R := Rnum) (nth 0 a []) s < tget (R := Rnum) (nth 0 a []) b)%R.
-Definition everywhere : side_cond := fun _ _ _ _ _ _ => True.
 
 Definition max_pool_side : side_cond := one_largest None.
 Definition max_pool2d_side : side_cond := one_largest (Some 2).

@@ -6,7 +6,7 @@
 From Coq Require Import List NArith ZArith Arith Bool Lia.
 From Prooftape.Spec Require Import Graph Op.
 From Prooftape.Core Require Import Obligations.
-From Prooftape.Ops Require Import Index.
+From Prooftape.Ops Require Import Index Smoothness.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -77,9 +77,7 @@ Lemma used_shape d o w attrs tys lens nats t p : used d o w attrs tys lens nats 
   o_shape o attrs (map t_shape tys) lens = Some (t_shape t) /\
   p = o_prog o w attrs (map t_shape tys) (t_shape t) nats.
 Proof.
-  intros (I & _ & P). split; [| exact P]. unfold infer in I. destruct (_ && _); [| discriminate].
-  destruct (o_shape _ _ _ _) as [s |]; [| discriminate]. destruct (_ <=? _); [| discriminate].
-  now injection I as <-.
+  intros (I & _ & P). split; [now apply infer_shape in I | exact P].
 Qed.
 
 Lemma per_axis_inv a rank least l : per_axis a rank least = Some l ->
