@@ -1,0 +1,79 @@
+(** Arithmetic, entry by entry. *)
+From Coq Require Import Reals List NArith ZArith QArith Qreals Bool Arith Lia Lra.
+From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
+From Prooftape.Core Require Import Side Obligations Saves.
+From Prooftape.Decl Require Import Names Exprs.
+From Prooftape.Ops Require Import Attributes Moves Smoothness Elementwise.
+Import ListNotations.
+Open Scope nat_scope.
+
+Definition add_def := elementwise add_expr add_slopes.
+Definition add_side : side_cond := everywhere.
+Lemma add_sized : well_sized op_add_decl add_def. Proof. by_block. Qed.
+Lemma add_saves : saves_enough op_add_decl add_def. Proof. by_slopes. Qed.
+(*D add *)
+
+Definition sub_def := elementwise sub_expr sub_slopes.
+Definition sub_side : side_cond := everywhere.
+Lemma sub_sized : well_sized op_sub_decl sub_def. Proof. by_block. Qed.
+Lemma sub_saves : saves_enough op_sub_decl sub_def. Proof. by_slopes. Qed.
+(*D sub *)
+
+Definition neg_def := elementwise neg_expr neg_slopes.
+Definition neg_side : side_cond := everywhere.
+Lemma neg_sized : well_sized op_neg_decl neg_def. Proof. by_block. Qed.
+Lemma neg_saves : saves_enough op_neg_decl neg_def. Proof. by_slopes. Qed.
+(*D neg *)
+
+Definition scale_def := elementwise scale_expr scale_slopes.
+Definition scale_side : side_cond := everywhere.
+Lemma scale_sized : well_sized op_scale_decl scale_def. Proof. by_block. Qed.
+Lemma scale_saves : saves_enough op_scale_decl scale_def. Proof. by_slopes. Qed.
+(*D scale *)
+
+Definition mul_def := elementwise mul_expr mul_slopes.
+Definition mul_side : side_cond := everywhere.
+Lemma mul_sized : well_sized op_mul_decl mul_def. Proof. by_block. Qed.
+Lemma mul_saves : saves_enough op_mul_decl mul_def. Proof. by_slopes. Qed.
+(*D mul *)
+
+Definition absorbing_mul_def := elementwise absorbing_mul_expr absorbing_mul_slopes.
+Definition absorbing_mul_side : side_cond := everywhere.
+Lemma absorbing_mul_sized : well_sized op_absorbing_mul_decl absorbing_mul_def. Proof. by_block. Qed.
+Lemma absorbing_mul_saves : saves_enough op_absorbing_mul_decl absorbing_mul_def. Proof. by_slopes. Qed.
+(*D absorbing_mul *)
+
+Definition div_def := elementwise div_expr div_slopes.
+Definition div_side : side_cond := each_entry (fun _ x => x 1%nat <> 0)%R.
+Lemma div_sized : well_sized op_div_decl div_def. Proof. by_block. Qed.
+Lemma div_saves : saves_enough op_div_decl div_def. Proof. by_slopes. Qed.
+(*D div *)
+
+Definition reciprocal_def := elementwise reciprocal_expr reciprocal_slopes.
+Definition reciprocal_side : side_cond := each_entry (fun _ x => x 0%nat <> 0)%R.
+Lemma reciprocal_sized : well_sized op_reciprocal_decl reciprocal_def. Proof. by_block. Qed.
+Lemma reciprocal_saves : saves_enough op_reciprocal_decl reciprocal_def. Proof. by_slopes. Qed.
+(*D reciprocal *)
+
+Definition square_def := elementwise square_expr square_slopes.
+Definition square_side : side_cond := everywhere.
+Lemma square_sized : well_sized op_square_decl square_def. Proof. by_block. Qed.
+Lemma square_saves : saves_enough op_square_decl square_def. Proof. by_slopes. Qed.
+(*D square *)
+
+(** The exponent: finite and of a size a float can have. *)
+Definition exponent_ok (ps : list Q) : bool :=
+  let c := nth 0 ps 0%Q in Qltb (- (2 ^ 1024)%Z # 1) c && Qltb c ((2 ^ 1024)%Z # 1).
+(** An integer exponent: x <> 0 if it is negative; another exponent: x > 0. *)
+Definition pow_const_def := elementwise_if exponent_ok pow_const_expr pow_const_slopes.
+Definition pow_const_side : side_cond := each_entry (fun ps x => pow_ok (x 0%nat) (nth 0 ps 0%Q))%R.
+Lemma pow_const_sized : well_sized op_pow_const_decl pow_const_def. Proof. by_block. Qed.
+Lemma pow_const_saves : saves_enough op_pow_const_decl pow_const_def. Proof. by_slopes. Qed.
+(*D pow_const *)
+
+Definition abs_def := elementwise abs_expr abs_slopes.
+Definition abs_side : side_cond := each_entry (fun _ x => x 0%nat <> 0)%R.
+Lemma abs_sized : well_sized op_abs_decl abs_def. Proof. by_block. Qed.
+Lemma abs_saves : saves_enough op_abs_decl abs_def. Proof. by_slopes. Qed.
+(*D abs *)
+
