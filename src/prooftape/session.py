@@ -36,11 +36,11 @@ from prooftape.numbers import Number, as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
-from prooftape.recorder import Recorder
 from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.semantics import jvp_ctx
-from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, compile_node, forward_from
+from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, forward_from
+from prooftape.taped import Taped
 from prooftape.torch_names import SESSION, names_in, point_elsewhere
 from prooftape.types import BOOL, REAL, TensorType
 
@@ -51,7 +51,7 @@ ENGINES = ("numpy",)
 DOMAINS = ("ieee", "raise")
 
 
-class Session(Recorder, OpMethods):
+class Session(Taped, OpMethods):
     """An eager-style session. Every op of the table is a method: `y = s.matmul(w, x)`.
 
     scalar: `float32` (default), `float64`, `bfloat16`, `float16`, `rational`, `modular(p)`.
@@ -80,12 +80,10 @@ class Session(Recorder, OpMethods):
 
     def _start(self) -> None:
         super()._start()
-        self._instrs: list[Instr] = []
         self._needed: list[bool] = []
 
     def _undo(self, mark: Mark) -> None:
         super()._undo(mark)
-        self._instrs = self._instrs[: len(self._nodes)]  # fresh: earlier gradients hold the old list
         self._needed = self._needed[: len(self)]
 
     def __repr__(self) -> str:
@@ -129,13 +127,6 @@ class Session(Recorder, OpMethods):
         return self.commit(build)
 
     # -- evaluation ---------------------------------------------------------------------------------
-    def _compiled(self, n_nodes: int) -> list[Instr]:
-        """Instructions of (at least) the first n nodes; compiled once, as nodes appear."""
-        instrs, nodes, base = self._instrs, self._nodes, self._n_leaves
-        for k in range(len(instrs), n_nodes):
-            instrs.append(compile_node(nodes[k], base + k))
-        return instrs
-
     def _evaluate(self, end: int) -> list[Arr]:
         """Values of the first `end` context entries, computing the missing ones.
 
@@ -181,13 +172,12 @@ class Session(Recorder, OpMethods):
         ref = self._operand("get_value", ref)
         return self.scalar.to_user(self._evaluate(ref.id + 1)[ref.id])
 
-    def compile_tape(self) -> Tape:
-        """The tape of the recorded graph: plain data."""
-        return Tape(self._n_leaves, tuple(self._compiled(len(self._nodes))[: len(self._nodes)]))
-
     # -- reverse mode -------------------------------------------------------------------------------
-    def backward_dense_all(self, out: TensorRef, seed: object) -> Grads:
-        """Cotangent of every context id for `seed` at `out` (an array of out's shape)."""
+    def backward_dense_all(self, out: TensorRef, seed: object, *, require: str | None = None) -> Grads:
+        """Cotangent of every context id for `seed` at `out` (an array of out's shape).
+
+        `require="proved"` raises `TrustError`, naming it, for an op on the way whose rules are not proved.
+        """
         out = self._real("backward_dense_all", out)
         array = self.scalar.to_array(seed, "backward_dense_all: seed")
         if array.shape != out.shape:
@@ -195,16 +185,18 @@ class Session(Recorder, OpMethods):
                 f"backward_dense_all: the seed has shape {array.shape}, "
                 f"the output is {self.graph.describe(out.id)}; they must be equal"
             )
+        self._require(out, require, "backward_dense_all")
         return self._backward(out, array)
 
-    def backward_scalar_dense_all(self, loss: TensorRef) -> Grads:
-        """Cotangent of every context id for a scalar loss, seed 1."""
+    def backward_scalar_dense_all(self, loss: TensorRef, *, require: str | None = None) -> Grads:
+        """Cotangent of every context id for a scalar loss, seed 1. `require`: see `backward_dense_all`."""
         loss = self._real("backward_scalar_dense_all", loss)
         if loss.shape != ():
             raise GradientError(
                 f"backward_scalar_dense_all: the loss must be a scalar, got {self.graph.describe(loss.id)}; "
                 "reduce it with sum or mean, or use backward_dense_all(out, seed)"
             )
+        self._require(loss, require, "backward_scalar_dense_all")
         return self._backward(loss, self.scalar.xp.full((), 1))
 
     def _backward(self, out: TensorRef, seed: Arr) -> Grads:

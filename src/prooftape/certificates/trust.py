@@ -1,7 +1,7 @@
 """`trust`: for each op of a graph, what its gradient rests on, the weakest link last.
 
-The columns about theorems come from what Rocq exports (`theory/contents.json`), the others from the op's record and
-the session's scalar. Levels, strongest first: proved, checked, tested, assumed.
+The columns about theorems come from what Rocq exports (`theory/contents.json`), the others from the op's
+record and the session's scalar. Levels, strongest first: proved, checked, tested, assumed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Trust(Sequence[Row]):
             return ["no ops: nothing to trust"]
         table = [COLUMNS, *(r.cells for r in self.rows)]
         widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        padded = ([c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in table)
+        lines = ["  ".join(cells).rstrip() for cells in padded]
         last = self.rows[-1]
         worst = max(last.levels, key=LEVELS.index)
         weak = [n for n, c in zip(COLUMNS[2:], last.cells[2:], strict=True) if c.split(":")[0] == worst]
@@ -94,7 +95,7 @@ class Trust(Sequence[Row]):
 
 
 def trust(graph: Graph, scalar: str = "float32") -> Trust:
-    """One row for each op used in the graph. `scalar` names the numbers it runs in (for the kernel column)."""
+    """One row for each op used in the graph. `scalar` names the numbers it runs in (column kernel)."""
     used = Counter(n.call.op.name for n in graph.nodes)
     return Trust([_row(find(name), n, scalar) for name, n in used.items()])
 
@@ -129,7 +130,7 @@ def _tail(op: Op, scalar: str) -> str:
         return "proved: exact numbers"
     if op.accuracy:
         return f"tested: {op.accuracy}"
-    return "tested: a few roundings" if not op.transcendental else "tested"
+    return "assumed" if op.transcendental else "no tail: arithmetic alone"
 
 
 def _kernel(scalar: str) -> str:
@@ -145,8 +146,8 @@ def require_proved(graph: Graph, ids: Sequence[int], what: str) -> None:
         op = graph.nodes[id - base].call.op
         if op.name not in facts:
             raise TrustError(
-                f'{what}: require="proved", but {op.name} (node {graph.describe(id)}) is not an op of the theory; '
-                "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or leave require out",
+                f'{what}: require="proved", but {op.name} ({graph.describe(id)}) is not an op of the theory; '
+                "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or leave `require` out",
                 op=op.name,
                 node=id,
             )

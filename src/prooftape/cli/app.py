@@ -104,6 +104,52 @@ def show(
     show_module.show(file, Console(theme=show_module.THEME, highlight=False))
 
 
+GraphFile = Annotated[Path, typer.Argument(help="A graph saved by Graph.save.", metavar="FILE")]
+
+
+@app.command()
+def certify(
+    file: GraphFile,
+    out: Annotated[
+        Path | None, typer.Option(help="The certificate to write; default: FILE with the ending .v.")
+    ] = None,
+) -> None:
+    """Write the certificate of a saved graph and of its tape, and let Rocq check it.
+
+    Exit status 0 when it is proved, 1 when it is refused, 2 when there is no prover here.
+    """
+    from prooftape.cli import certificates
+
+    raise typer.Exit(certificates.certify_file(file, out or file.with_suffix(".v"), Console(highlight=False)))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A certificate.", metavar="CERT.v")],
+    graph: Annotated[
+        Path | None, typer.Option(help="A saved graph that the certificate must be about.")
+    ] = None,
+) -> None:
+    """Check a certificate, trusting nothing about how it was made.
+
+    Exit status 0 when it is proved, 1 when it is refused, 2 when there is no prover here.
+    """
+    from prooftape.cli import certificates
+
+    raise typer.Exit(certificates.verify_file(file, graph, Console(highlight=False)))
+
+
+@app.command()
+def trust(
+    file: GraphFile,
+    scalar: Annotated[str, typer.Option(help="The numbers it is to run in.")] = "float32",
+) -> None:
+    """For each op of a saved graph, what its gradient rests on; the weakest link last."""
+    from prooftape.cli import certificates
+
+    certificates.trust_file(file, scalar, Console(highlight=False))
+
+
 @app.command()
 def doctor(
     extras: Annotated[list[str] | None, typer.Argument(help="Extras that must be there too.")] = None,

@@ -1,0 +1,85 @@
+"""`prooftape certify`, `verify` and `trust`: certificates from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from prooftape.certificates.certify import certify
+from prooftape.certificates.trust import COLUMNS
+from prooftape.certificates.trust import trust as trust_of
+from prooftape.certificates.verdict import THEOREMS, Verdict
+from prooftape.certificates.verify import verify
+from prooftape.graph import Graph
+from prooftape.scalars import scalar as scalar_named
+from prooftape.theory.build import Progress as Report
+
+STATUS = {"proved": 0, "refused": 1, "unchecked": 2}
+
+
+def certify_file(file: Path, out: Path, console: Console) -> int:
+    """Write and check the certificate of a saved graph; returns the exit status."""
+    graph = Graph.load(file)
+    with theory_progress(console) as report:
+        verdict = certify(graph, path=out, progress=report)
+    console.print(f"{file}: {len(graph.leaves)} leaves, {len(graph.nodes)} nodes")
+    if verdict.path is not None:
+        console.print(f"certificate: {verdict.path}", soft_wrap=True)
+    return show(verdict, console)
+
+
+def verify_file(file: Path, graph: Path | None, console: Console) -> int:
+    """Check a certificate; returns the exit status."""
+    about = None if graph is None else Graph.load(graph)
+    with theory_progress(console) as report:
+        verdict = verify(file, about, report)
+    return show(verdict, console)
+
+
+def trust_file(file: Path, scalar: str, console: Console) -> None:
+    """Print what the gradients of a saved graph rest on."""
+    found = trust_of(Graph.load(file), scalar_named(scalar).name)
+    if found.weakest is None:
+        console.print(found.lines()[-1])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for row in found:
+        table.add_row(*row.cells)
+    console.print(table)
+    console.print(found.lines()[-1], soft_wrap=True)
+
+
+def show(verdict: Verdict, console: Console) -> int:
+    """Print a verdict; returns the exit status."""
+    console.print(str(verdict), style="green" if verdict.proved else "bold red", soft_wrap=True)
+    if verdict.proved:
+        for name in verdict.theorems:
+            console.print(f"  {name}: {THEOREMS[name]}", soft_wrap=True)
+        axioms = ", ".join(a.rpartition(".")[2] for a in verdict.assumptions)
+        console.print(f"  axioms: {axioms or 'none'}", soft_wrap=True)
+        if verdict.theory_seconds > 1:
+            console.print(f"  (compiling the theory, once on this machine: {verdict.theory_seconds:.0f} s)")
+    return STATUS[verdict.outcome]
+
+
+@contextmanager
+def theory_progress(console: Console) -> Iterator[Report]:
+    """A progress line while the theory is compiled; nothing when it is in the cache."""
+    columns = (TextColumn("compiling the theory"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = None
+
+        def report(name: str, done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task("theory", total=total)
+            bar.update(task, completed=done)
+
+        yield report
