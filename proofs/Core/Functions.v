@@ -124,7 +124,8 @@ Proof.
   { intros q n H. rewrite <- (Qred_correct q), H. reflexivity. }
   destruct (Pos.eqb (Qden (Qred c)) 1) eqn:E.
   - destruct (I _ E) as [n Hn]. left. exists n. split; [exact Hn|].
-    transitivity (Qred (n - 1 # 1)); [|apply Qred_integer]. apply Qred_complete. rewrite (J _ _ Hn). unfold Qeq, Qminus, Qplus, Qopp; simpl. lia.
+    transitivity (Qred (n - 1 # 1)); [|apply Qred_integer]. apply Qred_complete.
+    rewrite (J _ _ Hn). unfold Qeq, Qminus, Qplus, Qopp; simpl. lia.
   - right. split; [reflexivity|]. destruct (Pos.eqb (Qden (Qred (c - 1))) 1) eqn:E'; [|reflexivity].
     destruct (I _ E') as [n Hn]. exfalso.
     assert (Hc : Qred c = (n + 1 # 1)%Q).

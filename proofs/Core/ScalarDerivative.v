@@ -7,29 +7,26 @@ From Coq Require Import Reals Lra Lia QArith Qreals List Bool Arith.
 Set Warnings "-ambiguous-paths".
 From Coquelicot Require Import Coquelicot.
 From Prooftape.Spec Require Import Scalar Tensor RealNum.
-From Prooftape.Core Require Import Side Calculus Functions.
+From Prooftape.Core Require Import Side Calculus Functions Sums.
 Import ListNotations.
 Open Scope R_scope.
 
 (** ** Sums of slopes times tangents *)
-Lemma sumn_ext n (f g : nat -> R) : (forall j, (j < n)%nat -> f j = g j) -> sumn (R := Rnum) n f = sumn (R := Rnum) n g.
-Proof. induction n as [|n IH]; simpl; intro H; [reflexivity|]. f_equal; auto. Qed.
-
-Lemma sumn_zero n (f : nat -> R) : (forall j, (j < n)%nat -> f j = 0) -> sumn (R := Rnum) n f = 0.
+Local Lemma sumn_zeros n (f : nat -> R) : (forall j, (j < n)%nat -> f j = 0) -> sumn (R := Rnum) n f = 0.
 Proof. induction n as [|n IH]; simpl; intro H; [reflexivity|]. rewrite IH, H by auto. ring. Qed.
 
-Lemma sumn_combine n (a b c d : nat -> R) p q : (forall j, c j = p * a j + q * b j) ->
+Local Lemma sumn_combine n (a b c d : nat -> R) p q : (forall j, c j = p * a j + q * b j) ->
   p * sumn (R := Rnum) n (fun j => a j * d j) + q * sumn (R := Rnum) n (fun j => b j * d j)
   = sumn (R := Rnum) n (fun j => c j * d j).
 Proof.
   intro H. induction n as [|n IH]; simpl; [ring|]. rewrite <- IH, H. ring.
 Qed.
 
-Lemma sumn_one n i (d : nat -> R) : (i < n)%nat ->
+Local Lemma sumn_unit n i (d : nat -> R) : (i < n)%nat ->
   sumn (R := Rnum) n (fun j => (if Nat.eqb i j then 1 else 0) * d j) = d i.
 Proof.
   induction n as [|n IH]; simpl; intro H; [lia|]. destruct (Nat.eqb_spec i n) as [->|Hne].
-  - rewrite sumn_zero; [ring|]. intros j Hj. destruct (Nat.eqb_spec n j); [lia|ring].
+  - rewrite sumn_zeros; [ring|]. intros j Hj. destruct (Nat.eqb_spec n j); [lia|ring].
   - rewrite IH by lia. ring.
 Qed.
 
@@ -73,7 +70,7 @@ Section Rules.
   Lemma unmoved e f : D x f (fun _ => 0) -> (forall j, sx_d ps v j e = 0) -> D x f (slope e).
   Proof.
     intros H E. eapply D_ext; [| |exact H]; intro u; [reflexivity|].
-    symmetry. apply sumn_zero. intros j _. rewrite E. apply Rmult_0_l.
+    symmetry. apply sumn_zeros. intros j _. rewrite E. apply Rmult_0_l.
   Qed.
   (** D of what is e1 and then e2 applied to it: the derivative of e1 by a function of one variable *)
   Lemma composed h h' a e : D x (at_ a) (slope a) -> is_derive h (ev a) h' ->
@@ -121,9 +118,9 @@ Section Rules.
     - (* Arg *)
       destruct (lt_dec i n) as [Hi|Hi].
       + eapply D_ext; [| |exact (proj2 (curves i Hi))]; intro u; symmetry; [now apply values_nth|].
-        now apply sumn_one.
+        now apply sumn_unit.
       + apply (D_ext x (fun _ => 0) _ (fun _ => 0)); [intro u; symmetry; apply values_beyond; lia| |apply D_const].
-        intro u. symmetry. apply sumn_zero. intros j Hj. cbn [sx_d].
+        intro u. symmetry. apply sumn_zeros. intros j Hj. cbn [sx_d].
         destruct (Nat.eqb_spec i j); [lia|apply Rmult_0_l].
     - destruct (lt_dec i n) as [Hi|Hi].
       + eapply still_ext; [|exact (proj1 (masks_stay i Hi H'))]. intro u. symmetry. now apply values_nth.
@@ -242,8 +239,8 @@ Section Use.
   Proof.
     intros Hok Hds U x F dF HF HM.
     eapply D_ext; [| |exact (sx_derivative f Hok U x F dF (conj HF HM))]; intro u; [reflexivity|].
-    apply sumn_ext. intros j Hj. destruct (nth j masks false) eqn:M.
-    - rewrite (proj2 (HM j Hj M)). destruct (nth j ds None); cbv beta; ring.
+    apply (sumn_ext Rnum). intros j Hj. destruct (nth j masks false) eqn:M.
+    - rewrite (proj2 (HM j Hj M)). destruct (nth j ds None); rewrite !Rmult_0_r; reflexivity.
     - specialize (Hds j Hj M). unfold slopes_agree in Hds. destruct (nth j ds None) as [d|].
       + now rewrite <- Hds.
       + rewrite Hds. apply Rmult_0_l.
