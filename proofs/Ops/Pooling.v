@@ -4,7 +4,7 @@
     half the kernel, so that no window lies in the padding altogether ([window_nonempty]). *)
 From Coq Require Import Reals QArith Qreals List NArith ZArith Arith Bool Lia Lra.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
-From Prooftape.Core Require Import Side Obligations Saves.
+From Prooftape.Core Require Import Side Obligations Saves Sums ScalarDerivative.
 From Prooftape.Decl Require Import Names.
 From Prooftape.Ops Require Import Index Smoothness Groups Spatial.
 Import ListNotations.
@@ -171,43 +171,168 @@ Section Smooth.
   Qed.
 End Smooth.
 
-(** ** Sizes and saved values *)
-Lemma max_pool_sized : well_sized op_max_pool_decl max_pool_def.
-Proof. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->). Qed.
-Lemma max_pool2d_sized : well_sized op_max_pool2d_decl max_pool2d_def.
-Proof. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->). Qed.
-Lemma avg_pool_sized : well_sized op_avg_pool_decl avg_pool_def.
-Proof. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->). Qed.
-Lemma avg_pool2d_sized : well_sized op_avg_pool2d_decl avg_pool2d_def.
-Proof. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->). Qed.
-Lemma smooth_max_pool_sized : well_sized op_smooth_max_pool_decl smooth_max_pool_def.
-Proof. intros w attrs tys lens nats t p U. apply used_smooth in U. now destruct U as (-> & ? & ? & _ & _ & _ & _ & ->). Qed.
-Lemma smooth_max_pool2d_sized : well_sized op_smooth_max_pool2d_decl smooth_max_pool2d_def.
-Proof. intros w attrs tys lens nats t p U. apply used_smooth in U. now destruct U as (-> & ? & ? & _ & _ & _ & _ & ->). Qed.
+(** ** Sizes and saved values: both are read off the program *)
+Ltac by_plain := intros w attrs tys lens nats t p U; apply used_plain in U;
+  now destruct U as (-> & g & _ & _ & _ & ->).
+Ltac by_smooth := intros w attrs tys lens nats t p U; apply used_smooth in U;
+  now destruct U as (-> & beta & g & _ & _ & _ & _ & ->).
 
+Lemma max_pool_sized : well_sized op_max_pool_decl max_pool_def.
+Proof. by_plain. Qed.
 Lemma max_pool_saves : saves_enough op_max_pool_decl max_pool_def.
-Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->).
-Qed.
+Proof. apply saves_by_check. by_plain. Qed.
+Lemma max_pool2d_sized : well_sized op_max_pool2d_decl max_pool2d_def.
+Proof. by_plain. Qed.
 Lemma max_pool2d_saves : saves_enough op_max_pool2d_decl max_pool2d_def.
-Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->).
-Qed.
+Proof. apply saves_by_check. by_plain. Qed.
+Lemma avg_pool_sized : well_sized op_avg_pool_decl avg_pool_def.
+Proof. by_plain. Qed.
 Lemma avg_pool_saves : saves_enough op_avg_pool_decl avg_pool_def.
-Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->).
-Qed.
+Proof. apply saves_by_check. by_plain. Qed.
+Lemma avg_pool2d_sized : well_sized op_avg_pool2d_decl avg_pool2d_def.
+Proof. by_plain. Qed.
 Lemma avg_pool2d_saves : saves_enough op_avg_pool2d_decl avg_pool2d_def.
-Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_plain in U. now destruct U as (-> & g & _ & _ & _ & ->).
-Qed.
+Proof. apply saves_by_check. by_plain. Qed.
+Lemma smooth_max_pool_sized : well_sized op_smooth_max_pool_decl smooth_max_pool_def.
+Proof. by_smooth. Qed.
 Lemma smooth_max_pool_saves : saves_enough op_smooth_max_pool_decl smooth_max_pool_def.
-Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_smooth in U.
-  now destruct U as (-> & ? & ? & _ & _ & _ & _ & ->).
-Qed.
+Proof. apply saves_by_check. by_smooth. Qed.
+Lemma smooth_max_pool2d_sized : well_sized op_smooth_max_pool2d_decl smooth_max_pool2d_def.
+Proof. by_smooth. Qed.
 Lemma smooth_max_pool2d_saves : saves_enough op_smooth_max_pool2d_decl smooth_max_pool2d_def.
+Proof. apply saves_by_check. by_smooth. Qed.
+
+(** ** Derivatives *)
+Section Windows.
+  Variable g : pool.
+  Hypothesis accepted : Forall pooled (p_axes g).
+  Variable i : nat.
+  Hypothesis cell_of_result : i < prod (dims (pool_shape g)).
+
+  Lemma window_at : inside (dims (p_front g) ++ dims (map windows (p_axes g))) (unravel (dims (pool_shape g)) i).
+  Proof. unfold pool_shape in *. rewrite <- dims_app. now apply unravel_inside. Qed.
+
+  Lemma pool_window_nodup : NoDup (pool_window g i).
+  Proof. apply window_NoDup. exact (proj1 (inside_split _ _ _ window_at)). Qed.
+  Lemma pool_window_nonempty : pool_window g i <> [].
+  Proof. apply window_nonempty; [exact accepted | exact window_at]. Qed.
+  Lemma pool_window_inside s : In s (pool_window g i) -> s < prod (pool_dims g).
+  Proof. apply window_inside. exact (proj1 (inside_split _ _ _ window_at)). Qed.
+End Windows.
+
+Lemma result_cells t g : t_shape t = pool_shape g -> ty_size t = prod (dims (pool_shape g)).
+Proof. intro E. unfold ty_size. now rewrite E, dims_size. Qed.
+
+Lemma max_prog_differentiable d rank : d_differentiable d = true -> d_out d = Real ->
+  side_enough d (plain_op rank max_prog) (one_largest rank).
 Proof.
-  apply saves_by_check. intros w attrs tys lens nats t p U. apply used_smooth in U.
-  now destruct U as (-> & ? & ? & _ & _ & _ & _ & ->).
+  intros S M w attrs tys lens nats t p U a _ H. rewrite S, M. split; [| easy].
+  apply used_plain in U. destruct U as (_ & g & G & _ & E & ->). split; [| exact I].
+  intros i Hi. right. destruct (H g G i Hi) as (b & Hb & B). exists b. repeat split; [exact Hb | | exact B].
+  rewrite (result_cells t g E) in Hi. now apply pool_window_nodup.
 Qed.
+
+Lemma max_pool_differentiable : side_enough op_max_pool_decl max_pool_def max_pool_side.
+Proof. now apply max_prog_differentiable. Qed.
+Lemma max_pool2d_differentiable : side_enough op_max_pool2d_decl max_pool2d_def max_pool2d_side.
+Proof. now apply max_prog_differentiable. Qed.
+
+Lemma average_prog_differentiable d rank : d_differentiable d = true -> d_out d = Real ->
+  side_enough d (plain_op rank average_prog) everywhere.
+Proof.
+  intros S M. apply smooth_differentiable; auto. intros. cbn [o_prog plain_op]. now destruct (plain _ _ _).
+Qed.
+
+Lemma avg_pool_differentiable : side_enough op_avg_pool_decl avg_pool_def avg_pool_side.
+Proof. now apply average_prog_differentiable. Qed.
+Lemma avg_pool2d_differentiable : side_enough op_avg_pool2d_decl avg_pool2d_def avg_pool2d_side.
+Proof. now apply average_prog_differentiable. Qed.
+
+Section Smooth_derivatives.
+  Open Scope R_scope.
+  Variable beta : Q.
+  Variable g : pool.
+  Hypothesis accepted : Forall pooled (p_axes g).
+  Notation ten := (list R).
+  Notation m := (prod (pool_dims g)).
+  Notation n := (prod (dims (pool_shape g))).
+  Notation exponentials x := (bfwd (R := Rnum) (Ew m exp_scaled [beta] [Some exp_slope]) [x]).
+  Notation totals x := (bfwd (R := Rnum) (Lin n [weighted 1 (pool_window g)]) [exponentials x]).
+
+  Lemma sum_pos {A} (l : list A) (f : A -> R) : l <> [] -> (forall s, In s l -> 0 < f s) -> 0 < suml (R := Rnum) l f.
+  Proof.
+    destruct l as [| s l] using rev_ind; [easy |]. intros _ H. rewrite suml_snoc.
+    assert (0 <= suml (R := Rnum) l f) as L.
+    { clear IHl. induction l as [| r l IH] using rev_ind; [apply Rle_refl |]. rewrite suml_snoc.
+      apply Rplus_le_le_0_compat.
+      - apply IH. intros q Hq. apply H. rewrite !in_app_iff in *. tauto.
+      - left. apply H. rewrite !in_app_iff. cbn. tauto. }
+    apply Rplus_le_lt_0_compat; [exact L |]. apply H. rewrite in_app_iff. cbn. tauto.
+  Qed.
+
+  (** Every window has a cell, and exponentials are positive. *)
+  Lemma totals_pos (x : ten) i : (i < n)%nat -> 0 < tget (R := Rnum) (totals x) i.
+  Proof.
+    intro Hi. cbn [bfwd combine]. rewrite tget_mk by exact Hi. unfold suml at 1. cbn [fold_left fst snd].
+    change (@add Rnum) with Rplus. change (@zero Rnum) with 0. rewrite Rplus_0_l.
+    unfold weighted. rewrite suml_map. apply sum_pos; [now apply pool_window_nonempty |].
+    intros s Hs. cbn [fst snd]. rewrite tget_mk by now apply (pool_window_inside g i Hi). cbn.
+    apply Rmult_lt_0_compat; [unfold Q2R; cbn; lra | apply exp_pos].
+  Qed.
+
+  Lemma exp_scaled_diff masks (v : R) : ew_diff exp_scaled [beta] [Some exp_slope] masks [v].
+  Proof.
+    apply ew_by_rules_1; [cbn; tauto |]. unfold slopes_agree. cbn. ring.
+  Qed.
+
+  Lemma log_scaled_diff masks (v : R) : ~ (beta == 0)%Q -> 0 < v ->
+    ew_diff (Div (Fn Log (Arg 0)) (Par 0)) [beta] [Some (Recip (Mul (Par 0) (Arg 0)))] masks [v].
+  Proof.
+    intros B V. assert (Q2R beta <> 0) as B'.
+    { intro E. apply B. apply eqR_Qeq. rewrite E. unfold Q2R. cbn. lra. }
+    apply ew_by_rules_1; [cbn; tauto |]. unfold slopes_agree. cbn. field. split; [lra | exact B'].
+  Qed.
+
+  Lemma ratio_diff masks (u v : R) : v <> 0 ->
+    ew_diff (Div (Arg 0) (Arg 1)) [] [Some (Recip (Arg 1)); Some (Neg (Div (Arg 2) (Arg 1)))] masks [u; v].
+  Proof.
+    intro V. apply ew_by_rules_2; [cbn; tauto | |]; unfold slopes_agree; cbn; field; exact V.
+  Qed.
+
+  Lemma log_mean_side masks (x : ten) : ~ (beta == 0)%Q -> prog_side masks (log_mean_prog beta g n) [x].
+  Proof.
+    intro B. cbn [prog_side log_mean_prog s_blk s_args blk_side].
+    split; [intros i _; apply exp_scaled_diff |]. split; [exact I |]. split; [| exact I].
+    intros i Hi. apply log_scaled_diff; [exact B | exact (totals_pos x i Hi)].
+  Qed.
+
+  Lemma soft_mean_side masks (x : ten) : prog_side masks (soft_mean_prog beta g n) [x].
+  Proof.
+    cbn [prog_side soft_mean_prog s_blk s_args blk_side].
+    split; [intros i _; apply exp_scaled_diff |]. do 3 (split; [exact I |]). split; [| exact I].
+    intros i Hi. apply ratio_diff. apply Rgt_not_eq. exact (totals_pos x i Hi).
+  Qed.
+End Smooth_derivatives.
+
+Lemma log_mean_differentiable d rank : d_differentiable d = true -> d_out d = Real ->
+  side_enough d (smooth_op rank log_mean_prog) everywhere.
+Proof.
+  intros S M w attrs tys lens nats t p U a L _. rewrite S, M. split; [| easy].
+  apply used_smooth in U. destruct U as (L1 & beta & g & B & F & _ & E & ->). rewrite L1 in L.
+  destruct a as [| x [| ? ?]]; try discriminate. rewrite (result_cells t g E). now apply log_mean_side.
+Qed.
+
+Lemma soft_mean_differentiable d rank : d_differentiable d = true -> d_out d = Real ->
+  side_enough d (smooth_op rank soft_mean_prog) everywhere.
+Proof.
+  intros S M w attrs tys lens nats t p U a L _. rewrite S, M. split; [| easy].
+  apply used_smooth in U. destruct U as (L1 & beta & g & _ & F & _ & E & ->). rewrite L1 in L.
+  destruct a as [| x [| ? ?]]; try discriminate. rewrite (result_cells t g E). now apply soft_mean_side.
+Qed.
+
+Lemma smooth_max_pool_differentiable :
+  side_enough op_smooth_max_pool_decl smooth_max_pool_def smooth_max_pool_side.
+Proof. now apply log_mean_differentiable. Qed.
+Lemma smooth_max_pool2d_differentiable :
+  side_enough op_smooth_max_pool2d_decl smooth_max_pool2d_def smooth_max_pool2d_side.
+Proof. now apply soft_mean_differentiable. Qed.
