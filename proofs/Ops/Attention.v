@@ -6,7 +6,7 @@
 From Coq Require Import List NArith ZArith QArith Arith Bool Lia.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op.
 From Prooftape.Core Require Import Obligations Saves.
-From Prooftape.Ops Require Import Attributes Pieces Smoothness.
+From Prooftape.Ops Require Import Attributes Groups Pieces Smoothness.
 From Prooftape.Decl Require Import Names.
 Import ListNotations.
 Open Scope nat_scope.

@@ -10,14 +10,14 @@ Import ListNotations.
 Open Scope nat_scope.
 
 (** ** Prediction against target, entry by entry; their shapes are equal *)
-Definition entries (shapes : list shape) : nat := N.to_nat (size (nth 0 shapes [])).
+Definition pair_entries (shapes : list shape) : nat := N.to_nat (size (nth 0 shapes [])).
 Definition pair_shape (shapes : list shape) : option shape :=
   match shapes with [a; b] => guard (shape_eqb a b) [] | _ => None end.
 
 Definition mse_loss_def : opdef := {|
   o_shape := fun _ shapes _ => pair_shape shapes;
   o_prog := fun _ _ shapes out _ =>
-    let n := entries shapes in
+    let n := pair_entries shapes in
     [Step (Lin n [same; minus]) [0; 1]; Step (squares n) [2; 2]; Step (Lin (N.to_nat (size out)) [mean_of n]) [3]] |}.
 
 (** z^2 / 2 where |z| <= delta, delta (|z| - delta / 2) elsewhere; the slope is z, cut off at delta *)
@@ -32,7 +32,7 @@ Definition huber_loss_def : opdef := {|
   o_shape := fun attrs shapes _ =>
     match attrs with [ANum (Fin delta)] => if Qle_bool delta 0 then None else pair_shape shapes | _ => None end;
   o_prog := fun _ attrs shapes out _ =>
-    let n := entries shapes in
+    let n := pair_entries shapes in
     [Step (Ew n huber_entry [rational_of (attr_at attrs 0)] huber_slopes) [0; 1];
      Step (Lin (N.to_nat (size out)) [mean_of n]) [2]] |}.
 
@@ -47,7 +47,7 @@ Definition bce_slopes : list (option sx) := [Some (If bce_positive (Neg bce_slop
 Definition bce_with_logits_def : opdef := {|
   o_shape := fun _ shapes _ => pair_shape shapes;
   o_prog := fun _ _ shapes out _ =>
-    let n := entries shapes in
+    let n := pair_entries shapes in
     [Step (Ew n bce_entry [] bce_slopes) [0; 1]; Step (Lin (N.to_nat (size out)) [mean_of n]) [2]] |}.
 
 (** ** Rows of class scores against labels; a label that names no class contributes nothing *)
@@ -100,12 +100,12 @@ Lemma nll_loss_sized : well_sized op_nll_loss_decl nll_loss_def.
 Proof. by_text. Qed.
 
 Lemma mse_loss_saves : saves_enough op_mse_loss_decl mse_loss_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma huber_loss_saves : saves_enough op_huber_loss_decl huber_loss_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma bce_with_logits_saves : saves_enough op_bce_with_logits_decl bce_with_logits_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma cross_entropy_saves : saves_enough op_cross_entropy_decl cross_entropy_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma nll_loss_saves : saves_enough op_nll_loss_decl nll_loss_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.

@@ -99,10 +99,10 @@ Lemma group_norm_sized : well_sized op_group_norm_decl group_norm_def.
 Proof. by_text. Qed.
 
 Lemma layer_norm_saves : saves_enough op_layer_norm_decl layer_norm_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma rms_norm_saves : saves_enough op_rms_norm_decl rms_norm_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma batchnorm_channel_first_saves : saves_enough op_batchnorm_channel_first_decl batchnorm_channel_first_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma group_norm_saves : saves_enough op_group_norm_decl group_norm_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.

@@ -38,6 +38,6 @@ Lemma log_softmax_sized : well_sized op_log_softmax_decl log_softmax_def.
 Proof. by_text. Qed.
 
 Lemma softmax_saves : saves_enough op_softmax_decl softmax_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
 Lemma log_softmax_saves : saves_enough op_log_softmax_decl log_softmax_def.
-Proof. by_structure. Qed.
+Proof. by_reading. Qed.
