@@ -1,8 +1,9 @@
 (** * Exact rationals that compute
 
     For cross-evaluation with Python (src/prooftape/testing/mirror.py has the same functions). exp is 2^x on
-    integers and log is additive on powers of two, so that shifting by a maximum changes nothing, exactly; every
-    other function is some number fixed by its name and argument. What agrees here agrees for all such functions. *)
+    integers and log is additive on powers of two, so that shifting by a maximum changes nothing, exactly; sqrt is
+    right on squares of integers, sigmoid and softplus have their symmetries; every other function is some number
+    fixed by its name and argument. What agrees here agrees for all such functions. *)
 From Coq Require Import List NArith ZArith QArith Bool Qcanon.
 From Prooftape.Spec Require Import Scalar.
 Import ListNotations.
@@ -38,8 +39,26 @@ Definition log_like (x : Q) : Q :=
   | _ => opaque 2 x
   end.
 
+(** exact on squares of integers: attention divides by the root of a width *)
+Definition sqrt_like (x : Q) : Q :=
+  let r := Z.sqrt (Qnum x) in
+  if Pos.eqb (Qden x) 1 && Z.eqb (r * r) (Qnum x) && Z.ltb 0 r then Qmake r 1 else opaque 4 x.
+
+(** sigmoid(-x) = 1 - sigmoid(x) and softplus(-x) = softplus(x) - x: stable formulas rest on these *)
+Definition sigmoid_like (x : Q) : Q :=
+  match Qnum x with
+  | Z0 => Qmake 1 2
+  | Zpos _ => Qred (1 - opaque 8 (Qopp x))%Q
+  | Zneg _ => opaque 8 x
+  end.
+Definition softplus_like (x : Q) : Q :=
+  match Qnum x with Zpos _ => Qred (x + opaque 9 (Qopp x))%Q | _ => opaque 9 x end.
+
 Definition Qapp (f : fn) (x : Q) : Q :=
   match f with
+  | Sigmoid => sigmoid_like x
+  | Softplus => softplus_like x
+  | Sqrt => sqrt_like x
   | Exp => if Pos.eqb (Qden x) 1 then two_to (Qnum x) else opaque 0 x
   | Log => log_like x
   | _ => opaque (fn_index f) x

@@ -147,7 +147,7 @@ def require_proved(graph: Graph, ids: Sequence[int], what: str) -> None:
         if op.name not in facts:
             raise TrustError(
                 f'{what}: require="proved", but {op.name} ({graph.describe(id)}) is not an op of the theory; '
-                "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or leave `require` out",
+                "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or drop `require`",
                 op=op.name,
                 node=id,
             )

@@ -58,7 +58,7 @@ def trust_file(file: Path, scalar: str, console: Console) -> None:
 
 def show(verdict: Verdict, console: Console) -> int:
     """Print a verdict; returns the exit status."""
-    console.print(str(verdict), style="green" if verdict.proved else "bold red", soft_wrap=True)
+    console.print(str(verdict), style="green" if verdict.proved else "bold red", soft_wrap=True, markup=False)
     if verdict.proved:
         for name in verdict.theorems:
             console.print(f"  {name}: {THEOREMS[name]}", soft_wrap=True)

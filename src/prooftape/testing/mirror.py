@@ -2,12 +2,14 @@
 
 Rocq and Python compute the same numbers, so an op's forward, JVP and VJP can be compared exactly. `exp`
 is 2^x on integers and `log` is additive on powers of two: shifting a softmax by its maximum changes nothing,
-as over the reals. Every other function is some positive number fixed by its name and argument; what agrees
+as over the reals; sqrt is right on squares of integers; sigmoid and softplus have their symmetries. Every
+other function is some positive number fixed by its name and argument; what agrees
 here agrees for every such function.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -65,7 +67,14 @@ def apply(name: str, x: Fraction) -> Fraction:
         (a, o), (b, r) = _odd_part(x.numerator), _odd_part(x.denominator)
         rest = Fraction(o, r)
         return Fraction(a - b) + (opaque(2, rest) if rest != 1 else 0)
-    return opaque(FUNCTIONS.index(name), x)
+    if name == "sqrt" and x.denominator == 1 and x > 0 and math.isqrt(int(x)) ** 2 == x:
+        return Fraction(math.isqrt(int(x)))
+    k = FUNCTIONS.index(name)
+    if name == "sigmoid" and x >= 0:
+        return 1 - opaque(k, -x) if x else Fraction(1, 2)
+    if name == "softplus" and x > 0:
+        return x + opaque(k, -x)
+    return opaque(k, x)
 
 
 class MirrorArrays(ExactArrays):

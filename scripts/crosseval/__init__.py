@@ -1,0 +1,1 @@
+"""Cross-evaluation: what Python computes exactly, computed again inside Rocq, and compared."""

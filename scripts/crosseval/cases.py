@@ -1,0 +1,158 @@
+"""One op at a time: what Python's forward, JVP and VJP give on samples, as cases for Rocq.
+
+Rational cases run every op on the stand-ins of `prooftape.testing.mirror`. Polynomial cases run polynomial
+ops on variables, so that agreement is agreement on all inputs of the shape.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from crosseval import polynomials, values
+from prooftape.arrays.structure import Arr
+from prooftape.certificates import terms
+from prooftape.errors import ScalarError
+from prooftape.op import Call, Op, Operand, Sample
+from prooftape.ops.random import draw as draw_stream
+from prooftape.testing.mirror import apply, mirror_rationals
+from prooftape.testing.values import draw, filled
+from prooftape.types import BOOL, REAL, TensorType
+
+INTEGERS_ONLY = frozenset(["softmax", "attention"])
+"""Families that shift by a maximum under an exponential: exp is only a homomorphism on integers here."""
+INTEGER_OPS = frozenset(["logsumexp", "cross_entropy", "smooth_max_pool", "smooth_max_pool2d"])
+DRAWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A Rocq term of type `case`, and in words what it is."""
+
+    op: str
+    what: str
+    term: str
+
+
+def samples(op: Op) -> Iterator[Sample]:
+    """The record's own samples, then the edge cases this file adds."""
+    yield from op.samples()
+    yield from _out_of_range(op)
+
+
+def _out_of_range(op: Op) -> Iterator[Sample]:
+    """Indices beyond the end and repeated ones, for ops that read naturals."""
+    if not op.nats:
+        return
+    for sample in op.samples():
+        if any(sample.nats):
+            yield Sample(sample.operands, sample.attrs, tuple(tuple(9 for _ in v) for v in sample.nats))
+            yield Sample(sample.operands, sample.attrs, tuple(tuple(0 for _ in v) for v in sample.nats))
+
+
+def rational_cases(op: Op, rng: random.Random) -> Iterator[Case]:
+    """Every sample of the op on random rationals, `DRAWS` times, ties among the values included."""
+    for sample in samples(op):
+        for round in range(DRAWS):
+            yield _case(op, sample, mirror_rationals().xp, _drawer(op, sample, rng, round), values.rational)
+
+
+def polynomial_cases(op: Op) -> Iterator[Case]:
+    """Every sample of a polynomial op on variables; nothing for an op that is not polynomial."""
+    for sample in op.samples():
+        counter = iter(range(10**6))
+
+        def fresh(operand: Operand, counter: Iterator[int] = counter) -> Arr:
+            n = int(np.prod(operand.shape, dtype=np.int64))
+            return filled([polynomials.variable(next(counter)) for _ in range(n)], operand.shape)  # type: ignore[misc]
+
+        if any(o.kind == "mask" for o in sample.operands):
+            continue
+        try:
+            yield _case(op, sample, polynomials.vocabulary(), fresh, polynomials.term)
+        except (polynomials.NotPolynomial, ScalarError):
+            continue  # an order, a division by a variable, a function: rationals have to do
+
+
+def _drawer(op: Op, sample: Sample, rng: random.Random, round: int) -> Callable[[Operand], Arr]:
+    integers = op.family in INTEGERS_ONLY or op.name in INTEGER_OPS
+    position = iter(range(100))
+    unit = 1
+    if op.name.startswith("smooth_max_pool"):
+        unit = Fraction(sample.attrs["beta"]).denominator  # type: ignore[arg-type]
+
+    def of(operand: Operand) -> Arr:
+        i = next(position) % max(1, len(sample.operands) + 1)
+        if operand.kind == "mask" or not integers:
+            array = draw(rng, operand)
+            if round and operand.kind == "real":  # small integers: ties and zeros are common
+                array = filled([Fraction(rng.randint(-1, 1)) for _ in range(array.size)], operand.shape)
+            return array
+        n = int(np.prod(operand.shape, dtype=np.int64))
+        scale = unit
+        if op.family == "attention" and i == 0:  # scores are over sqrt(head width): make them integers
+            heads = sample.attrs["num_heads"]
+            assert isinstance(heads, int)
+            scale = apply("sqrt", Fraction(operand.shape[1] // heads)).numerator
+        return filled([Fraction(scale * rng.randint(-2, 2)) for _ in range(n)], operand.shape)
+
+    return of
+
+
+def _case(
+    op: Op, sample: Sample, xp: Any, drawn: Callable[[Operand], Arr], number: Callable[[Any], str]
+) -> Case:
+    def real(operand: Operand) -> Arr:
+        array = drawn(operand)
+        return array if array.dtype.kind == "b" else xp.convert(array)
+
+    operands = [real(o) for o in sample.operands]
+    types = tuple(TensorType.of(x.shape, BOOL if x.dtype.kind == "b" else REAL) for x in operands)
+    given = {a.name: a.default for a in op.attrs} | sample.attrs
+    call = op.bind(types, tuple(given.values()), tuple(map(len, sample.nats)))
+    indices = [np.array(v, dtype=np.int64) for v in sample.nats]
+    value = op.forward(xp, call, *operands, *indices)
+    tangents = [real(Operand(t.shape)) if t.dtype == REAL else None for t in types]
+    ct = real(Operand(call.shape))
+    moved = None
+    if any(t is not None for t in tangents):
+        moved = op.jvp(xp, call, (*operands, *indices), value, tangents)
+    entries = [*operands, value]
+    saved = [entries[p] for p in op.save_positions(len(operands))]
+    wanted = [t.dtype == REAL for t in types]
+    parts = op.vjp(xp, call, [*saved, *indices], ct, wanted)
+    term = _term(call, sample.nats, operands, tangents, ct, value, moved, parts, number)
+    return Case(op.name, f"{op.name} {sample}", term)
+
+
+def _term(
+    call: Call,
+    nats: Sequence[Sequence[int]],
+    operands: Sequence[Arr],
+    tangents: Sequence[Arr | None],
+    ct: Arr,
+    value: Arr,
+    moved: Arr | None,
+    parts: Sequence[Arr | None],
+    number: Callable[[Any], str],
+) -> str:
+    literals = terms.Literals()
+    typed = terms.call(call, literals)
+    draws = []
+    for a, v in zip(call.op.attrs, call.attrs, strict=True):
+        if call.op.family == "random" and a.name == "key":
+            assert isinstance(v, int)
+            draws.append((v, [int(u) for u in draw_stream(call.shape, v)]))
+
+    return (
+        f"Case ({typed}) {values.naturals(nats)} {values.world(literals.all(), draws)} "
+        f"{values.many(values.tensor(x, number) for x in operands)} "
+        f"{values.many(values.optional(t, number) for t in tangents)} {values.tensor(ct, number)} "
+        f"{values.tensor(value, number)} "
+        f"({values.optional(moved, number)}) {values.many(values.optional(p, number) for p in parts)}"
+    )

@@ -1,0 +1,66 @@
+"""Cases to the prover and back: write a file, let Rocq compute, read which cases differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from prooftape.certificates.verify import run_text
+from prooftape.theory.prover import Prover, ProverError
+
+_HEAD = """\
+From Coq Require Import List NArith ZArith QArith.
+From Prooftape.Spec Require Import Scalar Graph Tape Op.
+From Prooftape.Eval Require Import {module} Cases.
+From Prooftape.Decl Require Import Names Table.
+Import ListNotations.
+Open Scope N_scope.
+Notation Case := (Build_case opname {num}).
+"""
+NUMBERS = {
+    "rational": ("RationalNum", "Qn", "Qeq_bool"),
+    "polynomial": ("PolynomialNum", "Pn", "poly_eqb"),
+    "float": ("FloatNum", "Fn64", "same_bits"),
+}
+CHUNK = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A case where Rocq and Python differ, and in what."""
+
+    index: int
+    what: tuple[str, ...]
+
+
+def faults(
+    prover: Prover, theory: Path, terms: Sequence[str], number: str, *, kind: str = "case", jobs: int = 2
+) -> list[Fault]:
+    """Which of these cases Rocq finds faulty. Raises `ProverError` if a file is not even well-typed."""
+    chunks = [(i, terms[i : i + CHUNK]) for i in range(0, len(terms), CHUNK)]
+    with ThreadPoolExecutor(jobs) as pool:
+        found = pool.map(lambda c: _chunk(prover, theory, c[0], c[1], number, kind), chunks)
+        return [f for faults in found for f in faults]
+
+
+def _chunk(
+    prover: Prover, theory: Path, first: int, terms: Sequence[str], number: str, kind: str
+) -> list[Fault]:
+    module, num, same = NUMBERS[number]
+    lines = [_HEAD.format(module=module, num=num)]
+    lines += [f"Definition k{i} : {kind} opname {num} := {t}." for i, t in enumerate(terms)]
+    names = ";".join(f"k{i}" for i in range(len(terms)))
+    lines += [f"Eval vm_compute in (report ({kind}_faults opname decl_of def_of {num} {same}) [{names}])."]
+    run = run_text(prover, theory, "\n".join(lines) + "\n")
+    if not run.ok:
+        line = re.search(r"line (\d+)", run.errors)
+        at = int(line[1]) - len(lines[0].splitlines()) - 1 if line else -1
+        which = terms[at][:300] if 0 <= at < len(terms) else ""
+        raise ProverError(f"case {first + at}: {run.errors.strip()[:500]}\n{which}")
+    return [
+        Fault(first + int(i), tuple(w.strip() for w in what.split(";")))
+        for i, what in re.findall(r"\((\d+),\s*\[([\w;\s]*)\]\)", run.output)
+    ]
