@@ -172,6 +172,45 @@ Proof.
   - apply NoDup_shift, IH, Nat.mod_upper_bound. intro E. rewrite E in Ho. lia.
 Qed.
 
+(** *** Sizes of the views *)
+Lemma extent_prod v : extent v = prod (map fst v).
+Proof. induction v as [| [n b] v IH]; cbn [extent map fst prod fold_right]; [reflexivity | now rewrite IH]. Qed.
+Lemma extent_along axes s : extent (along axes s) = N.to_nat (size s).
+Proof.
+  rewrite extent_prod, <- dims_size. unfold along. rewrite map_map. cbn [fst]. f_equal.
+  assert (forall k d, map (fun p : nat * nat => snd p) (combine (seq k (length d)) d) = d) as E.
+  { intros k d. revert k. induction d as [| n d IH]; intro k; cbn; [reflexivity | now rewrite IH]. }
+  rewrite <- (map_length N.to_nat s). apply E.
+Qed.
+(** the shape without the axes has one cell per group *)
+Lemma groups_along axes s : groups (along axes s)
+  = N.to_nat (size (map snd (filter (fun p => negb (existsb (Z.eqb (Z.of_nat (fst p))) axes)) (combine (seq 0 (length s)) s)))).
+Proof.
+  unfold along, dims. generalize 0 at 1 2 as k.
+  induction s as [| n s IH]; intro k; cbn [length seq map combine fst snd filter]; [reflexivity |].
+  destruct (existsb (Z.eqb (Z.of_nat k)) axes); cbn [groups negb map size fold_right].
+  - apply IH.
+  - rewrite N2Nat.inj_mul. f_equal. apply IH.
+Qed.
+Lemma extent_along_one axis s : axis < Nat.max 1 (length s) -> extent (along_one axis s) = N.to_nat (size s).
+Proof.
+  intro H. rewrite extent_prod, <- dims_size. unfold along_one. cbn [map fst].
+  rewrite <- (map_length N.to_nat s) in H. fold (dims s) in H. revert axis H. generalize (dims s) as d.
+  induction d as [| n d IH]; intros axis H; cbn [length] in H.
+  - replace axis with 0 by lia. reflexivity.
+  - destruct axis as [| axis]; cbn [firstn skipn nth].
+    + unfold prod. cbn [fold_right]. ring.
+    + destruct d as [| m d]; [cbn [length] in H; lia |]. specialize (IH axis ltac:(cbn [length] in *; lia)).
+      unfold prod in *. cbn [fold_right] in *. rewrite <- Nat.mul_assoc. f_equal. exact IH.
+Qed.
+Lemma extent_rows rows len : extent (rows_view rows len) = rows * len.
+Proof. unfold rows_view. cbn [extent]. lia. Qed.
+Lemma row_sizes s : s <> [] -> prod (removelast (dims s)) * last (dims s) 1 = N.to_nat (size s).
+Proof.
+  intro H. rewrite <- dims_size. assert (dims s <> []) as D by now destruct s.
+  rewrite (app_removelast_last 1 D) at 3. rewrite prod_app. cbn [prod fold_right]. lia.
+Qed.
+
 (** Groups along the last axis are the rows. *)
 Lemma rows_members rows len o : members (rows_view rows len) o = map (fun k => o * len + k) (seq 0 len).
 Proof.
