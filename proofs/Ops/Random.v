@@ -27,8 +27,10 @@ Proof. apply constant_differentiable. Qed.
 
 (** ** bernoulli_mask: 1 where the draw is below the probability *)
 Definition bernoulli_mask_def : opdef :=
-  constant (fun attrs => guard (probability_ok (attr_at attrs 1) && key_ok (attr_at attrs 2)) (shape_of (attr_at attrs 0)))
-           (fun w attrs out i => if Qltb (draw w (attr_at attrs 2) out i) (rational_of (attr_at attrs 1)) then 1 else 0)%Q.
+  constant
+    (fun attrs => guard (probability_ok (attr_at attrs 1) && key_ok (attr_at attrs 2)) (shape_of (attr_at attrs 0)))
+    (fun w attrs out i =>
+       if Qltb (draw w (attr_at attrs 2) out i) (rational_of (attr_at attrs 1)) then 1%Q else 0%Q).
 Definition bernoulli_mask_side := everywhere.
 Lemma bernoulli_mask_sized : well_sized op_bernoulli_mask_decl bernoulli_mask_def. Proof. apply constant_sized. Qed.
 Lemma bernoulli_mask_saves : saves_enough op_bernoulli_mask_decl bernoulli_mask_def. Proof. apply constant_saves. Qed.

@@ -13,9 +13,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from decl.text import rocq_rational
-from prooftape.declare import Shape
 from prooftape.numbers import Number
 from prooftape.op import Op
+from prooftape.types import Shape
 from prooftape.vocabulary import Vocabulary
 
 FAMILIES: Final = ("elementwise", "comparison", "vocabulary")  # where elementwise ops are
