@@ -157,6 +157,17 @@ Section Calculus.
     - destruct (b x); exact H.
   Qed.
 
+  (** Two functions that agree at the point and have the same derivative there: whichever of them is taken, and where,
+      the derivative is the same. *)
+  Lemma D_glue (b : U -> bool) (f g l : U -> R) : D x f l -> D x g l -> f x = g x ->
+    D x (fun u => if b u then f u else g u) l.
+  Proof.
+    intros [L Hf] [_ Hg] E. split; [exact L|]. intros y Hy eps.
+    assert (y = x) as -> by (symmetry; exact (is_filter_lim_locally_unique _ _ Hy)).
+    generalize (filter_and _ _ (Hf x Hy eps) (Hg x Hy eps)). apply (@filter_imp _ (locally x) _).
+    intros u [Hu Hv]. destruct (b u), (b x); rewrite ?E; rewrite ?E in Hu; assumption.
+  Qed.
+
   (** Comparisons of differentiable functions do not move where the functions differ. *)
   Lemma still_ltb (f g lf lg : U -> R) : D x f lf -> D x g lg -> f x <> g x -> still x (fun u => Rltb (f u) (g u)).
   Proof.

@@ -215,6 +215,11 @@ Section Use.
     (forall j, (j < length v)%nat -> F j x = nth j v 0 /\ D x (F j) (dF j)) /\
     (forall j, (j < length v)%nat -> nth j masks false = true -> still x (F j) /\ forall u, dF j u = 0).
 
+  Lemma curves_here (U : NormedModule R_AbsRing) (x : U) (F dF : nat -> U -> R) :
+    (forall j, (j < length v)%nat -> F j x = nth j v 0 /\ D x (F j) (dF j)) ->
+    map (fun j => F j x) (seq 0 (length v)) = v.
+  Proof. intro H. exact (values_here v x F dF H). Qed.
+
   Theorem sx_derivative e : sx_ok ps masks v e ->
     forall (U : NormedModule R_AbsRing) (x : U) F dF, curves_through U x F dF ->
     D x (fun u => sxe (R := Rnum) ps (map (fun j => F j u) (seq 0 (length v))) e)
