@@ -132,7 +132,8 @@ Proof.
     assert (In (a_kernel a) k') as A2 by (rewrite <- Ek; now apply in_map).
     assert (In (a_stride a) s') as A3 by (rewrite <- Est; now apply in_map).
     specialize (Hs _ A1). specialize (Hk _ A2). specialize (Hst _ A3). repeat split; auto; lia.
-  - cbn [map]. f_equal. unfold pool_dims, sizes. cbn [p_front p_axes]. rewrite Es, <- dims_app, <- app_assoc. reflexivity.
+  - cbn [map]. f_equal. unfold pool_dims, sizes. cbn [p_front p_axes].
+    now rewrite Es, <- dims_app, <- app_assoc.
 Qed.
 
 Section Plain.
