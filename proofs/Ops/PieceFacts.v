@@ -142,4 +142,5 @@ Proof.
 Qed.
 
 (** looks at one step after the other; what the earlier ones compute stays folded *)
-Ltac steps := cbn [prog_side s_blk s_args]; unfold args_at; cbn [map slot nth app].
+Ltac steps := unfold args_at; cbn [prog_side s_blk s_args]; unfold args_at;
+  cbn [map slot nth Datatypes.app s_blk s_args].
