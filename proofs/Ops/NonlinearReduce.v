@@ -1,8 +1,8 @@
 (** * Reductions that are not linear: maximum, log-sum-exp, variance. Reduced axes are dropped. *)
-From Coq Require Import List NArith ZArith QArith Arith Bool.
-From Prooftape.Spec Require Import Tensor Block Graph Op.
-From Prooftape.Core Require Import Obligations Saves.
-From Prooftape.Ops Require Import Attributes Groups Pieces Smoothness.
+From Coq Require Import Reals Lra List NArith ZArith QArith Arith Bool Lia.
+From Prooftape.Spec Require Import Tensor Block Graph Op RealNum.
+From Prooftape.Core Require Import Side Obligations Saves.
+From Prooftape.Ops Require Import Attributes Groups Pieces PieceFacts Smoothness.
 From Prooftape.Decl Require Import Names.
 Import ListNotations.
 Open Scope nat_scope.
@@ -54,3 +54,50 @@ Lemma logsumexp_saves : saves_enough op_logsumexp_decl logsumexp_def.
 Proof. by_reading. Qed.
 Lemma var_saves : saves_enough op_var_decl var_def.
 Proof. by_reading. Qed.
+
+(** ** Derivatives *)
+(** The groups of an accepted use are the cells of its result. *)
+Lemma reduced_groups axes x out : reduced_shape axes x = Some out -> groups (along axes x) = N.to_nat (size out).
+Proof.
+  unfold reduced_shape. destruct (reduced_axes_ok axes x); [| discriminate]. intro H. injection H as <-.
+  apply groups_along.
+Qed.
+
+(** Every group has one entry that is larger than all others. *)
+Definition unique_maximum (x : list R) (cells : list nat) : Prop :=
+  exists b, In b cells /\ forall s, In s cells -> s <> b -> (entry x s < entry x b)%R.
+Definition reduce_max_side : side_cond := fun _ attrs shapes out _ a =>
+  forall o, o < N.to_nat (size out) -> unique_maximum (slot a 0) (members (reduced_view attrs shapes) o).
+
+Lemma reduce_max_differentiable : side_enough op_reduce_max_decl reduce_max_def reduce_max_side.
+Proof.
+  apply composite_differentiable; try reflexivity. intros w attrs shapes out lens nats masks a Ls La Hs S.
+  destruct a as [| x [|]]; try discriminate. destruct shapes as [| s [|]]; try discriminate.
+  assert (groups (reduced_view attrs [s]) = N.to_nat (size out)) as G.
+  { cbn [o_shape reduce_max_def] in Hs. destruct attrs as [| [] [|]]; try discriminate.
+    destruct (forallb _ l) in Hs; [| discriminate]. exact (reduced_groups _ _ _ Hs). }
+  cbn [o_prog reduce_max_def]. steps. split; [| exact I]. intros o Ho. destruct (S o Ho) as (b & Hb & H).
+  right. exists b. repeat split; auto. apply members_NoDup. now rewrite G.
+Qed.
+
+(** There is something to sum, or no result. *)
+Definition logsumexp_side : side_cond := fun _ attrs shapes out _ _ =>
+  0 < group_size (reduced_view attrs shapes) \/ size out = 0%N.
+
+Lemma logsumexp_differentiable : side_enough op_logsumexp_decl logsumexp_def logsumexp_side.
+Proof.
+  apply composite_differentiable; try reflexivity. intros w attrs shapes out lens nats masks a Ls La Hs S.
+  destruct a as [| x [|]]; try discriminate. destruct shapes as [| s [|]]; try discriminate.
+  set (v := reduced_view attrs [s]). assert (groups v = N.to_nat (size out)) as G.
+  { cbn [o_shape logsumexp_def] in Hs. destruct attrs as [| [] [|]]; try discriminate.
+    exact (reduced_groups _ _ _ Hs). }
+  cbn [o_prog logsumexp_def]. fold v. steps. split; [apply exps_side |]. split; [exact I |]. split; [| exact I].
+  apply logs_side. intros o Ho. rewrite entry_lin, row_sum by exact Ho. apply total_pos.
+  - apply members_nonempty. destruct S as [S | S]; [exact S |]. rewrite S in Ho. cbn in Ho. lia.
+  - intros c Hc. rewrite entry_exps; [apply exp_pos |]. apply (members_lt v o); [lia | exact Hc].
+Qed.
+
+(** More than ddof entries are reduced. *)
+Definition var_side : side_cond := fun _ attrs shapes out _ _ => 0 < var_divisor attrs shapes \/ size out = 0%N.
+Lemma var_differentiable : side_enough op_var_decl var_def var_side.
+Proof. by_smoothness. Qed.
