@@ -39,7 +39,8 @@ Proof.
   intro Hd. destruct (Rlt_dec (- delta) z) as [H|H].
   - apply (is_derive_ext_loc (fun y => if Rleb y delta then y * y / 2 else delta * (y - delta / 2))).
     + generalize (open_gt (- delta) z H). apply filter_imp. intros y Hy. unfold huber.
-      destruct (Rleb_cases y delta), (Rleb_cases (Rabs y) delta) as [K|K]; unfold Rabs in *; destruct (Rcase_abs y); lra.
+      destruct (Rleb_cases y delta), (Rleb_cases (Rabs y) delta) as [K|K]; unfold Rabs in *;
+        destruct (Rcase_abs y); lra.
     + replace (huber_slope delta z) with (if Rleb z delta then z else delta).
       * apply is_derive_split; [intros _; auto_derive; [auto|field]|intros _; auto_derive; [auto|ring]|].
         intros ->. split; [field|reflexivity].
