@@ -2,10 +2,10 @@
 
     One program serves all: which cells form a group, and which channel a cell belongs to, is all that differs.
     rms_norm divides by the root of the mean square instead, and adds nothing. *)
-From Coq Require Import List NArith ZArith QArith Arith Bool.
-From Prooftape.Spec Require Import Tensor Block Graph Op.
-From Prooftape.Core Require Import Obligations Saves.
-From Prooftape.Ops Require Import Index Attributes Groups Pieces Smoothness.
+From Coq Require Import Reals Lra List NArith ZArith QArith Qreals Arith Bool Lia.
+From Prooftape.Spec Require Import Tensor Block Graph Op RealNum.
+From Prooftape.Core Require Import Side Obligations Saves.
+From Prooftape.Ops Require Import Index Attributes Groups Pieces PieceFacts Smoothness.
 From Prooftape.Decl Require Import Names.
 Import ListNotations.
 Open Scope nat_scope.
@@ -106,3 +106,87 @@ Lemma batchnorm_channel_first_saves : saves_enough op_batchnorm_channel_first_de
 Proof. by_reading. Qed.
 Lemma group_norm_saves : saves_enough op_group_norm_decl group_norm_def.
 Proof. by_reading. Qed.
+
+(** ** Derivatives: wherever what is divided by is not 0, so everywhere if eps > 0 *)
+Section Statistics.
+  Variable v : view.
+  Variable x : list R.
+  Notation mean_over o f := (Q2R (inverse (group_size v)) * total (members v o) f)%R.
+
+  Definition mean (o : nat) : R := mean_over o (entry x).
+  Definition variance (o : nat) : R := mean_over o (fun s => (entry x s - mean (group_of v s)) ^ 2)%R.
+  Definition mean_square (o : nat) : R := mean_over o (fun s => entry x s ^ 2)%R.
+
+  Lemma mean_nonneg o f : (forall s, 0 <= f s)%R -> (0 <= mean_over o f)%R.
+  Proof. intro H. apply Rmult_le_pos; [apply inverse_nonneg | now apply total_nonneg]. Qed.
+  Lemma variance_nonneg o : (0 <= variance o)%R.
+  Proof. apply mean_nonneg. intro s. apply pow2_ge_0. Qed.
+  Lemma mean_square_nonneg o : (0 <= mean_square o)%R.
+  Proof. apply mean_nonneg. intro s. apply pow2_ge_0. Qed.
+
+  (** The programs compute them. *)
+  Definition deviations : list R := bfwd (R := Rnum) (Lin (extent v) [centred v]) [x].
+  Lemma entry_deviations s : s < extent v -> entry deviations s = (entry x s - mean (group_of v s))%R.
+  Proof. intro H. unfold deviations. rewrite entry_lin, row_centred by exact H. reflexivity. Qed.
+  Lemma entry_mean_square y o f : o < groups v -> (forall s, s < extent v -> entry y s = f s) ->
+    entry (bfwd (R := Rnum) (Lin (groups v) [weighted (inverse (group_size v)) (members v)])
+             [bfwd (R := Rnum) (squares (extent v)) [y; y]]) o
+    = mean_over o (fun s => f s ^ 2)%R.
+  Proof.
+    intros Ho Hy. rewrite entry_lin, row_weighted by exact Ho. f_equal. apply total_ext. intros s Hs.
+    assert (s < extent v) as L by now apply (members_lt v o).
+    unfold squares. rewrite entry_times by exact L. unfold itself. rewrite Hy by exact L. change (f s * f s = f s ^ 2)%R. ring.
+  Qed.
+  Lemma entry_variance o : o < groups v ->
+    entry (bfwd (R := Rnum) (Lin (groups v) [weighted (inverse (group_size v)) (members v)])
+             [bfwd (R := Rnum) (squares (extent v)) [deviations; deviations]]) o = variance o.
+  Proof.
+    intro Ho. exact (entry_mean_square deviations o (fun s => entry x s - mean (group_of v s))%R Ho entry_deviations).
+  Qed.
+End Statistics.
+
+(** eps > 0, or no group without variance *)
+Definition divisible (statistic : nat -> R) (v : view) (eps : Q) : Prop :=
+  (0 < eps)%Q \/ forall o, o < groups v -> (0 < statistic o + Q2R eps)%R.
+Lemma divisible_pos f v eps : (forall o, 0 <= f o)%R -> divisible f v eps ->
+  forall o, o < groups v -> (0 < f o + Q2R eps)%R.
+Proof.
+  intros Hf [H | H] o Ho; [| now apply H]. apply Qlt_Rlt in H. specialize (Hf o). rewrite RMicromega.Q2R_0 in H. lra.
+Qed.
+
+Lemma norm_smooth n v channel eps masks x gamma beta : divisible (variance v x) v eps ->
+  prog_side masks (norm_steps n v channel eps) [x; gamma; beta].
+Proof.
+  intro H. unfold norm_steps. steps. do 3 (split; [exact I |]). split; [| now repeat split]. apply inverse_roots_side. intros o Ho.
+  pose proof (divisible_pos _ _ _ (variance_nonneg v x) H o Ho) as P.
+  rewrite <- (entry_variance v x o Ho) in P. exact P.
+Qed.
+Lemma rms_smooth n v channel eps masks x gamma : divisible (mean_square v x) v eps ->
+  prog_side masks (rms_steps n v channel eps) [x; gamma].
+Proof.
+  intro H. unfold rms_steps. steps. do 2 (split; [exact I |]). split; [| now repeat split]. apply inverse_roots_side. intros o Ho.
+  rewrite (entry_mean_square v x o (entry x)) by auto. exact (divisible_pos _ _ _ (mean_square_nonneg v x) H o Ho).
+Qed.
+
+Definition layer_norm_side : side_cond := fun _ attrs _ out _ a =>
+  divisible (variance (last_axis_view out) (slot a 0)) (last_axis_view out) (norm_eps attrs 0).
+Definition rms_norm_side : side_cond := fun _ attrs _ out _ a =>
+  divisible (mean_square (last_axis_view out) (slot a 0)) (last_axis_view out) (norm_eps attrs 0).
+Definition batchnorm_channel_first_side : side_cond := fun _ attrs _ out _ a =>
+  divisible (variance (channel_first_view out) (slot a 0)) (channel_first_view out) (norm_eps attrs 0).
+Definition group_norm_side : side_cond := fun _ attrs _ out _ a =>
+  let v := grouped_view (Z.to_nat (int_of (attr_at attrs 0))) out in
+  divisible (variance v (slot a 0)) v (norm_eps attrs 1).
+
+Ltac by_norm smooth := apply composite_differentiable; try reflexivity;
+  intros w attrs shapes out lens nats masks a _ La _ S;
+  do 4 try (destruct a as [| ? a]; try discriminate); apply smooth; exact S.
+Lemma layer_norm_differentiable : side_enough op_layer_norm_decl layer_norm_def layer_norm_side.
+Proof. by_norm norm_smooth. Qed.
+Lemma rms_norm_differentiable : side_enough op_rms_norm_decl rms_norm_def rms_norm_side.
+Proof. by_norm rms_smooth. Qed.
+Lemma batchnorm_channel_first_differentiable :
+  side_enough op_batchnorm_channel_first_decl batchnorm_channel_first_def batchnorm_channel_first_side.
+Proof. by_norm norm_smooth. Qed.
+Lemma group_norm_differentiable : side_enough op_group_norm_decl group_norm_def group_norm_side.
+Proof. by_norm norm_smooth. Qed.
