@@ -17,6 +17,7 @@ from decl.exprs import exprs
 from decl.facts import facts, missing, stated
 from decl.names import names
 
+from prooftape.errors import count
 from prooftape.files import write_atomically
 from prooftape.ops import table
 
@@ -69,8 +70,8 @@ def report_gaps(proofs: Path) -> bool:
     incomplete = gaps(proofs)
     if incomplete:
         print(
-            f"Decl/Table.v cannot be made: {len(incomplete)} ops are incomplete; "
-            "python scripts/make_decl.py --missing lists them",
+            f"Decl/Table.v cannot be made, {count(len(incomplete), 'incomplete op')}: "
+            "python scripts/make_decl.py --missing",
             file=sys.stderr,
         )
     return bool(incomplete)

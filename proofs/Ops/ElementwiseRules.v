@@ -24,10 +24,6 @@ Qed.
 Lemma holds_truth b : holds (R := Rnum) (truth b) = b.
 Proof. unfold holds, truth. cbn. unfold Reqb. destruct b, (Req_EM_T _ 0); try reflexivity; lra. Qed.
 
-Lemma Rltb_true x y : x < y -> Rltb x y = true.
-Proof. unfold Rltb. now destruct (Rlt_dec x y). Qed.
-Lemma Rltb_false x y : y <= x -> Rltb x y = false.
-Proof. unfold Rltb. destruct (Rlt_dec x y); [lra|reflexivity]. Qed.
 Lemma Reqb_refl x : Reqb x x = true.
 Proof. unfold Reqb. now destruct (Req_EM_T x x). Qed.
 Lemma Reqb_false x y : x <> y -> Reqb x y = false.
