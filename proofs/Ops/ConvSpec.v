@@ -38,7 +38,8 @@ Qed.
 
 (** What an accepted use knows of its attributes. *)
 Definition good_attributes (rank : nat) (stride padding : list Z) : Prop :=
-  length stride = rank /\ length padding = rank /\ Forall (fun s => (0 < s)%Z) stride /\ Forall (fun p => (0 <= p)%Z) padding.
+  length stride = rank /\ length padding = rank /\
+  Forall (fun s => (0 < s)%Z) stride /\ Forall (fun p => (0 <= p)%Z) padding.
 
 Lemma geometry_accepted flip rank stride padding u v kernel b lead c sz g : length sz = length kernel ->
   geometry_of flip rank [AInts stride; AInts padding] [u :: v :: kernel; [b]; lead ++ c :: sz] = Some g ->
@@ -119,7 +120,8 @@ Section Formulas.
   (** the entry of a tensor of shape s at a position *)
   Definition entry (s : shape) (x : ten) (ix : list nat) : R := tget x (ravel (dims s) ix).
   (** x[n, c, z]: 0 where z is outside the image *)
-  Definition padded (lead : shape) (channels : N) (sizes : list N) (x : ten) (n : list nat) (c : nat) (z : list Z) : R :=
+  Definition padded (lead : shape) (channels : N) (sizes : list N) (x : ten) (n : list nat) (c : nat) (z : list Z)
+      : R :=
     if in_image sizes z then entry (lead ++ channels :: sizes) x (n ++ c :: map Z.to_nat z) else zero.
 
   (** ** What the program computes *)
