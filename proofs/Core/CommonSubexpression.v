@@ -54,7 +54,8 @@ Section Sharing.
         nth_error d j' = Some (rename (at_ 0%N reps) n) /\ (forall a, In a (n_args n) -> N.to_nat a < m + j);
     inv_seen : forall n s, In (n, s) seen -> exists j', s = N.of_nat (m + j') /\ nth_error d j' = Some n }.
 
-  Lemma rename_same rho rho' (n : node op) : (forall a, In a (n_args n) -> rho' a = rho a) -> rename rho' n = rename rho n.
+  Lemma rename_same rho rho' (n : node op) : (forall a, In a (n_args n) -> rho' a = rho a) ->
+    rename rho' n = rename rho n.
   Proof. intro H. unfold rename. f_equal. now apply map_ext_in. Qed.
 
   (** A representative is never later than what it stands for. *)
@@ -75,7 +76,8 @@ Section Sharing.
     forall seen', (forall e, In e seen' -> In e seen \/ e = (n', N.of_nat (m + length p))) ->
     inv (p ++ [n]) (d ++ [n']) (reps ++ [N.of_nat (m + j')]) seen'.
   Proof.
-    intros H Hargs Hj' n' Hn' seen' Hseen. pose proof (inv_length _ _ _ _ H) as Ld. pose proof (inv_reps _ _ _ _ H) as Lr.
+    intros H Hargs Hj' n' Hn' seen' Hseen.
+    pose proof (inv_length _ _ _ _ H) as Ld. pose proof (inv_reps _ _ _ _ H) as Lr.
     assert (Same : forall i, N.to_nat i < m + length p -> at_ 0%N (reps ++ [N.of_nat (m + j')]) i = at_ 0%N reps i)
       by (intros i Hi; apply at_app_l; lia).
     split.
@@ -99,7 +101,8 @@ Section Sharing.
     - intros n0 s Hin. destruct (Hseen _ Hin) as [Hold|E].
       + destruct (inv_seen _ _ _ _ H n0 s Hold) as (q & -> & Hq). exists q. split; auto.
         rewrite nth_error_app1; auto. apply nth_error_Some. congruence.
-      + injection E as -> ->. exists (length p). split; auto. rewrite nth_error_app2, Ld, Nat.sub_diag by lia. reflexivity.
+      + injection E as -> ->. exists (length p). split; auto.
+        rewrite nth_error_app2, Ld, Nat.sub_diag by lia. reflexivity.
   Qed.
 
   Lemma cse_inv g : forall p d reps seen, inv p d reps seen -> ordered_from (m + length p) g ->
@@ -115,7 +118,8 @@ Section Sharing.
         exists seen'', inv (p ++ n :: g) (d ++ n' :: fst r) (snd r) seen'').
       { intros s seen' Hinv. specialize (IH _ _ _ _ Hinv). rewrite Next in IH. specialize (IH Hg). cbv zeta in IH.
         rewrite <- !app_assoc in IH. exact IH. }
-      unfold earlier. fold n'. destruct (find (fun e => node_eqb (fst e) n') seen) as [[n1 s]|] eqn:E; cbn [option_map snd].
+      unfold earlier. fold n'.
+      destruct (find (fun e => node_eqb (fst e) n') seen) as [[n1 s]|] eqn:E; cbn [option_map snd].
       + apply find_some in E. destruct E as [Hin E]. simpl in E. apply node_eqb_ok in E. subst n1.
         destruct (inv_seen _ _ _ _ H _ _ Hin) as (j' & -> & Hj').
         assert (j' < length d) by (apply nth_error_Some; congruence).
@@ -137,7 +141,8 @@ Section Sharing.
   Qed.
 
   Lemma cse_done g : ordered_from m g -> exists seen, inv g (cse m g) (snd (cse_all m g)) seen.
-  Proof. intro H. rewrite <- (Nat.add_0_r m) in H. destruct (cse_inv g [] [] _ _ inv_start H) as [seen Hinv].
+  Proof.
+    intro H. rewrite <- (Nat.add_0_r m) in H. destruct (cse_inv g [] [] _ _ inv_start H) as [seen Hinv].
     simpl in Hinv. rewrite Nat.add_0_r in Hinv. now exists seen.
   Qed.
 

@@ -134,26 +134,28 @@ Section Whole.
 End Whole.
 
 (** ** The kernels of the op table are independent *)
-Lemma nth_asked A (f : ty -> A -> option A) (asks : list bool) : forall tys parts j, nth j asks false = true ->
-  nth j (map (fun p : bool * ty * A => if fst (fst p) then f (snd (fst p)) (snd p) else None) (combine (combine asks tys) parts)) None
-  = nth j (map (fun p : ty * A => f (fst p) (snd p)) (combine tys parts)) None.
-Proof.
-  induction asks as [|b asks IH]; intros [|t tys] [|p parts] [|j] H; simpl in *; try discriminate; auto.
-  now rewrite H.
-Qed.
+Section Kernels.
+  Variables (A : Type) (f : ty -> A -> option A).
+  Definition part (p : bool * ty * A) : option A := if fst (fst p) then f (snd (fst p)) (snd p) else None.
+  Lemma nth_asked (asks : list bool) : forall tys parts j, nth j asks false = true ->
+    nth j (map part (combine (combine asks tys) parts)) None
+    = nth j (map (fun p : ty * A => f (fst p) (snd p)) (combine tys parts)) None.
+  Proof.
+    induction asks as [|b asks IH]; intros [|t tys] [|p parts] [|j] H; simpl in *; try discriminate; auto.
+    unfold part. simpl. now rewrite H.
+  Qed.
+End Kernels.
 Lemma kern_independent (op : Type) (decl_of : op -> decl) (def_of : op -> opdef) (R : num) (w : world) :
   parts_independent (kern decl_of def_of R w).
 Proof.
-  intros c nats saved d asks asks' j Hlen H H'. unfold kern. simpl.
+  intros c nats saved d asks asks' j _ H H'. unfold kern. simpl.
   destruct (d_differentiable (decl_of (c_op c))).
-  - assert (E : forall (asks : list bool) (P : list (list R)), map (fun p : bool * ty * list R => if fst (fst p) && is_real (snd (fst p)) then Some (snd p) else None)
-                 (combine (combine asks (c_tys c)) P)
-               = map (fun p : bool * ty * list R => if fst (fst p) then (if is_real (snd (fst p)) then Some (snd p) else None) else @None (list R))
-                 (combine (combine asks (c_tys c)) P))
-      by (intros; apply map_ext; intros [[[] ?] ?]; reflexivity).
-    rewrite !E, !(nth_asked (list R) (fun t v => if is_real t then Some v else None)); auto.
-  - assert (E : forall l : list bool, nth j (map (fun _ => @None (list R)) l) None = None)
-      by (clear; intro l; revert l; induction j; intros [|b l]; simpl; auto).
+  - set (f := fun t (v : list R) => if is_real t then Some v else None).
+    assert (E : forall l, map (fun p => if fst (fst p) && is_real (snd (fst p)) then Some (snd p) else None) l
+                          = map (part (list R) f) l) by (intro l; apply map_ext; now intros [[[] t] v]).
+    now rewrite !E, !nth_asked.
+  - assert (E : forall l : list bool, nth j (map (fun _ => @None (list R)) l) None = None).
+    { clear. intro l. revert l. induction j; intros [|b l]; simpl; auto. }
     now rewrite !E.
 Qed.
 

@@ -58,7 +58,8 @@ Section Rename.
       (forall i, dom i -> N.to_nat i < length x ->
         N.to_nat (rho i) < length x' /\ at_ default x' (rho i) = at_ default x i) ->
       renaming dom rho (length x) (length x') g g' ->
-      forall i, dom i -> N.to_nat i < length x + length g -> at_ default (eval g' x') (rho i) = at_ default (eval g x) i.
+      forall i, dom i -> N.to_nat i < length x + length g ->
+        at_ default (eval g' x') (rho i) = at_ default (eval g x) i.
     Proof.
       intros Hleaves Hnodes.
       assert (H : forall b i, N.to_nat i < b -> dom i -> N.to_nat i < length x + length g ->
