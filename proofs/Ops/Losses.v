@@ -1,10 +1,10 @@
 (** * Losses: means over all entries, or over all rows
 
     The mean of no entries is 0 here and nan in floats; the side conditions exclude it. *)
-From Coq Require Import List NArith ZArith QArith Arith Bool.
-From Prooftape.Spec Require Import Scalar Tensor Block Graph Op.
-From Prooftape.Core Require Import Obligations Saves.
-From Prooftape.Ops Require Import Index Attributes Groups Pieces Smoothness.
+From Coq Require Import Reals Lra List NArith ZArith QArith Qreals Arith Bool Lia.
+From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
+From Prooftape.Core Require Import Side Obligations Saves.
+From Prooftape.Ops Require Import Index Attributes Groups Pieces PieceFacts EntryLosses Smoothness.
 From Prooftape.Decl Require Import Names.
 Import ListNotations.
 Open Scope nat_scope.
@@ -20,14 +20,6 @@ Definition mse_loss_def : opdef := {|
     let n := pair_entries shapes in
     [Step (Lin n [same; minus]) [0; 1]; Step (squares n) [2; 2]; Step (Lin (N.to_nat (size out)) [mean_of n]) [3]] |}.
 
-(** z^2 / 2 where |z| <= delta, delta (|z| - delta / 2) elsewhere; the slope is z, cut off at delta *)
-Definition difference (a b : nat) : sx := Sub (Arg a) (Arg b).
-Definition huber_entry : sx :=
-  let z := difference 0 1 in
-  If (Ge (Par 0) (Abs z)) (Mul (Lit (1 # 2)) (Square z)) (Mul (Par 0) (Add (Abs z) (Mul (Lit (-1 # 2)) (Par 0)))).
-Definition cut_off (z : sx) : sx := Max (Min z (Par 0)) (Neg (Par 0)).
-Definition huber_slopes : list (option sx) := [Some (cut_off (difference 0 1)); Some (cut_off (difference 1 0))].
-
 Definition huber_loss_def : opdef := {|
   o_shape := fun attrs shapes _ =>
     match attrs with [ANum (Fin delta)] => if Qle_bool delta 0 then None else pair_shape shapes | _ => None end;
@@ -35,14 +27,6 @@ Definition huber_loss_def : opdef := {|
     let n := pair_entries shapes in
     [Step (Ew n huber_entry [rational_of (attr_at attrs 0)] huber_slopes) [0; 1];
      Step (Lin (N.to_nat (size out)) [mean_of n]) [2]] |}.
-
-(** softplus(x) - t x for a logit x and a target t, written from the side where nothing overflows *)
-Definition bce_positive : sx := Gt (Arg 0) (Lit 0).
-Definition bce_tail : sx := If bce_positive (Neg (Arg 0)) (Arg 0).
-Definition bce_wrong : sx := If bce_positive (Sub (Lit 1) (Arg 1)) (Arg 1).
-Definition bce_entry : sx := Sub (Fn Softplus bce_tail) (Mul bce_wrong bce_tail).
-Definition bce_slope : sx := Sub (Fn Sigmoid bce_tail) bce_wrong.
-Definition bce_slopes : list (option sx) := [Some (If bce_positive (Neg bce_slope) bce_slope); Some (Neg (Arg 0))].
 
 Definition bce_with_logits_def : opdef := {|
   o_shape := fun _ shapes _ => pair_shape shapes;
@@ -109,3 +93,55 @@ Lemma cross_entropy_saves : saves_enough op_cross_entropy_decl cross_entropy_def
 Proof. by_reading. Qed.
 Lemma nll_loss_saves : saves_enough op_nll_loss_decl nll_loss_def.
 Proof. by_reading. Qed.
+
+(** ** Derivatives: everywhere, given something to take the mean of *)
+Definition some_pairs : side_cond := fun _ _ shapes _ _ _ => 0 < pair_entries shapes.
+Definition some_rows : side_cond := fun _ _ shapes _ _ _ => 0 < row_count shapes.
+
+Definition mse_loss_side := some_pairs.
+Lemma mse_loss_differentiable : side_enough op_mse_loss_decl mse_loss_def mse_loss_side.
+Proof. by_smoothness. Qed.
+
+Lemma two_cells (a b : list R) i : cell (R := Rnum) [a; b] i = [entry a i; entry b i].
+Proof. reflexivity. Qed.
+
+Definition huber_loss_side := some_pairs.
+Lemma huber_loss_differentiable : side_enough op_huber_loss_decl huber_loss_def huber_loss_side.
+Proof.
+  apply composite_differentiable; try reflexivity. intros w attrs shapes out lens nats masks a _ La Hs _.
+  destruct a as [| x [| y [|]]]; try discriminate. cbn [o_prog huber_loss_def]. steps. split; [| now split].
+  intros i _. rewrite two_cells. apply huber_entry_diff. cbn [o_shape huber_loss_def] in Hs.
+  destruct attrs as [| [| | | [delta | | |] | | | ] [|]]; try discriminate. cbn [rational_of attr_at nth].
+  destruct (Qle_bool delta 0) eqn:E; [discriminate |].
+  assert (0 < delta)%Q as P by (apply Qnot_le_lt; intro L; apply Qle_bool_iff in L; congruence).
+  apply Qlt_Rlt in P. now rewrite Q2R_0 in P.
+Qed.
+
+Definition bce_with_logits_side := some_pairs.
+Lemma bce_with_logits_differentiable : side_enough op_bce_with_logits_decl bce_with_logits_def bce_with_logits_side.
+Proof.
+  apply composite_differentiable; try reflexivity. intros w attrs shapes out lens nats masks a _ La _ _.
+  destruct a as [| x [| y [|]]]; try discriminate. cbn [o_prog bce_with_logits_def]. steps. split; [| now split].
+  intros i _. rewrite two_cells. apply bce_entry_diff.
+Qed.
+
+Definition cross_entropy_side := some_rows.
+Lemma cross_entropy_differentiable : side_enough op_cross_entropy_decl cross_entropy_def cross_entropy_side.
+Proof.
+  apply composite_differentiable; try reflexivity. intros w attrs shapes out lens nats masks a Ls La Hs _.
+  destruct a as [| x [|]]; try discriminate. destruct shapes as [| s [|]]; try discriminate.
+  assert (0 < classes [s]) as C.
+  { cbn [o_shape cross_entropy_def label_shape] in Hs.
+    destruct s as [| p [| q [|]]]; try discriminate; destruct lens as [| l [|]]; try discriminate;
+      match type of Hs with (if ?b then _ else _) = _ => destruct b eqn:E; [| discriminate] end;
+      apply andb_prop in E; destruct E as [E _]; apply N.ltb_lt in E; cbn; lia. }
+  cbn [o_prog cross_entropy_def]. steps. split; [apply exps_side |]. split; [exact I |]. split; [| now split].
+  apply logs_side. intros r Hr. rewrite entry_lin, row_sum by exact Hr. apply total_pos.
+  - apply members_nonempty. unfold score_view, rows_view. cbn [group_size]. lia.
+  - intros c Hc. rewrite entry_exps; [apply exp_pos |]. apply (members_lt _ r); [| exact Hc].
+    unfold score_view, rows_view. cbn [groups]. lia.
+Qed.
+
+Definition nll_loss_side := some_rows.
+Lemma nll_loss_differentiable : side_enough op_nll_loss_decl nll_loss_def nll_loss_side.
+Proof. by_smoothness. Qed.
