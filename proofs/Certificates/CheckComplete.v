@@ -31,25 +31,23 @@ Section Complete.
     now rewrite (proj2 (list_eqb_ok _ _ (pair_eqb_ok _ _ _ _ N_eqb_ok N_eqb_ok) _ _) eq_refl).
   Qed.
 
-  Lemma walk_accepts g : forall k m known ctx, holds_list m k ctx -> typed_from decl_of def_of ctx g ->
-    walk op_eqb decl_of def_of k m known g (compile_from (saves_of decl_of) (length ctx) g) = None.
+  Lemma walk_accepts g : forall k m ctx, holds_list m k ctx -> typed_from decl_of def_of ctx g ->
+    walk op_eqb decl_of def_of k m g (compile_from (saves_of decl_of) (length ctx) g) = None.
   Proof.
-    induction g as [|n g IH]; intros k m known ctx Hm Hg; cbn [compile_from walk tl]; auto.
+    induction g as [|n g IH]; intros k m ctx Hm Hg; cbn [compile_from walk tl]; auto.
     destruct Hg as [(Hin & Htys & Hlen & Hinfer) Hg].
     rewrite <- Htys, (operands_accepted m k ctx Hm _ _ Hin).
     assert (Hc : check_call op decl_of def_of (n_call n) = None).
     { unfold check_call. now rewrite Hinfer, (proj2 (ty_eqb_ok _ _) eq_refl). }
     rewrite Hc. unfold check_lengths. rewrite Hlen, Nat.eqb_refl.
     replace (N.of_nat (length ctx)) with k by (destruct Hm; lia). rewrite instr_accepted.
-    replace (if existsb (call_eqb op_eqb (n_call n)) known then None else None) with (@None reason)
-      by now destruct (existsb _ _).
     replace (S (length ctx)) with (length (ctx ++ [c_out (n_call n)])) by (rewrite app_length; simpl; lia).
     apply IH; [now apply holds_store|exact Hg].
   Qed.
 
   Theorem diagnose_accepts leaves g : typed_from decl_of def_of leaves g ->
     diagnose op_eqb decl_of def_of leaves g (compile_tape (saves_of decl_of) (length leaves) g) = None.
-  Proof. intro H. unfold diagnose. apply (walk_accepts g _ _ [] leaves); [apply leaves_hold|exact H]. Qed.
+  Proof. intro H. unfold diagnose. apply (walk_accepts g _ _ leaves); [apply leaves_hold|exact H]. Qed.
 
   Hypothesis op_eqb_ok : forall a b, op_eqb a b = true -> a = b.
 

@@ -64,7 +64,7 @@ Example wrong_result_type :
   found [Node (Call Times [] [vector 3; vector 3] [] (vector 9)) [0; 1] []]
   = Some (At 2 (ResultType (vector 9) (vector 3))).
 Proof. reflexivity. Qed.
-(** a call is judged by its own data, whatever calls were accepted before *)
+(** every use is judged by its own data, whatever was accepted before *)
 Example wrong_second_call :
   found [Node times3 [0; 1] []; Node (Call Times [] [vector 3; vector 3] [] (vector 9)) [0; 1] []]
   = Some (At 3 (ResultType (vector 9) (vector 3))).
