@@ -103,7 +103,8 @@ Section Curves.
     apply filter_imp. intros u [Hs Hl] t [<-|Ht]; auto.
   Qed.
 End Curves.
-Arguments curve_length {U x ms masks A dA} _ _. Arguments curve_dlength {U x ms masks A dA} _ _. Arguments curve_D {U x ms masks A dA} _ _ _.
+Arguments curve_length {U x ms masks A dA} _ _. Arguments curve_dlength {U x ms masks A dA} _ _.
+Arguments curve_D {U x ms masks A dA} _ _ _.
 Arguments curve_inside {U x ms masks A dA} _ _ _ _ _. Arguments curve_still {U x ms masks A dA} _ _ _.
 Arguments curve_rest {U x ms masks A dA} _ _ _ _ _.
 
@@ -173,7 +174,8 @@ Section Blocks.
     = rsumn n (fun j => rsuml (bjac (R := Rnum) b a out j i) (fun e => fst e * rget (slot (dA u) j) (snd e))).
   Proof.
     intro H. apply rsumn_support; intros j Hj.
-    - apply (suml_zero_in Rnum Rnum_laws). intros e _. rewrite (curve_inside HA); [apply Rmult_0_r|]. rewrite nth_overflow; [lia|exact Hj].
+    - apply (suml_zero_in Rnum Rnum_laws). intros e _. rewrite (curve_inside HA); [apply Rmult_0_r|].
+      rewrite nth_overflow; [lia|exact Hj].
     - now rewrite H.
   Qed.
 
@@ -196,8 +198,10 @@ Section Blocks.
     set (no := fun _ : nat => @nil (Q * nat)).
     eapply block_cells; [intro a; reflexivity|]. intros i _. cbv beta.
     apply D_ext with
-      (f := fun u => rsumn (length ms) (fun j => rsuml (nth j rows no i) (fun e => Q2R (fst e) * rget (slot (A u) j) (snd e))))
-      (l := fun u => rsumn (length ms) (fun j => rsuml (nth j rows no i) (fun e => Q2R (fst e) * rget (slot (dA u) j) (snd e)))).
+      (f := fun u => rsumn (length ms) (fun j =>
+         rsuml (nth j rows no i) (fun e => Q2R (fst e) * rget (slot (A u) j) (snd e))))
+      (l := fun u => rsumn (length ms) (fun j =>
+         rsuml (nth j rows no i) (fun e => Q2R (fst e) * rget (slot (dA u) j) (snd e)))).
     - intro u. rewrite <- (curve_length HA u). symmetry.
       apply (rsuml_combine _ _ no [] (fun r t => rsuml (r i) (fun e => Q2R (fst e) * rget t (snd e)))). reflexivity.
     - intro u. apply (sumn_ext Rnum). intros j _. unfold bjac. now rewrite (suml_map Rnum).
@@ -214,7 +218,8 @@ Section Blocks.
     apply D_ext with
       (f := fun u => rsuml (row i) (fun e => rget (slot (A u) 0) (fst e) * rget (slot (A u) 1) (snd e)))
       (l := fun u => rsuml (row i) (fun e =>
-        rget (slot (dA u) 0) (fst e) * rget (slot (A x) 1) (snd e) + rget (slot (A x) 0) (fst e) * rget (slot (dA u) 1) (snd e))).
+        rget (slot (dA u) 0) (fst e) * rget (slot (A x) 1) (snd e)
+        + rget (slot (A x) 0) (fst e) * rget (slot (dA u) 1) (snd e))).
     - reflexivity.
     - intro u. symmetry. rewrite (over_operands 2) by (intros [|[|j]] Hj; [lia|lia|reflexivity]).
       rewrite !(sumn_first Rnum Rnum_laws). unfold bjac. rewrite !(suml_map Rnum).
@@ -256,7 +261,8 @@ Section Blocks.
   Qed.
 
   (** The winner stays the winner near the point. *)
-  Lemma first_best_still row : unique_best (slot (A x) 0) row -> still x (fun u => first_best (R := Rnum) (slot (A u) 0) row).
+  Lemma first_best_still row : unique_best (slot (A x) 0) row ->
+    still x (fun u => first_best (R := Rnum) (slot (A u) 0) row).
   Proof.
     intros [->|(b & Hb & _ & Hw)]; [exact (still_const x None)|].
     assert (L : locally x (fun u => wins (slot (A u) 0) row b)).
@@ -322,6 +328,7 @@ Section Blocks.
     intro H. destruct (blk_still b) eqn:E.
     - intro i. eapply D_ext; [| |exact (still_D x _ (still_comp x (fun t => rget t i) _ (block_still b H E)))];
         intro u; [reflexivity|]. symmetry. now apply still_block_tangent.
-    - destruct b; try discriminate; [apply Lin_derivative|apply Bil_derivative|now apply Ew_derivative|now apply Best_derivative].
+    - destruct b; try discriminate;
+        [apply Lin_derivative|apply Bil_derivative|now apply Ew_derivative|now apply Best_derivative].
   Qed.
 End Blocks.

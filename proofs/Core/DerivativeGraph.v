@@ -20,7 +20,8 @@ Qed.
 Lemma reads_lengths nats starts lens : length starts = length lens ->
   map (fun l => N.of_nat (length l)) (reads nats starts lens) = lens.
 Proof.
-  unfold reads. revert lens. induction starts as [|s starts IH]; intros [|n lens] H; simpl in *; try discriminate; [reflexivity|].
+  unfold reads. revert lens. induction starts as [|s starts IH]; intros [|n lens] H; simpl in *;
+    try discriminate; [reflexivity|].
   unfold read at 1. rewrite map_length, seq_length, N2Nat.id. f_equal. apply IH. now injection H.
 Qed.
 
@@ -93,7 +94,8 @@ Section Graphs.
       - intro u. now rewrite Lt, map_length.
       - intros j i. destruct (Nat.lt_ge_cases j (length (n_args n))) as [Hj|Hj].
         + apply (D_ext x (fun u => rget (slot (X u) (pos j)) i) _
-            (fun u => rget (if is_real (nth (pos j) tys (Ty Mask [])) then dense (R := Rnum) (nth (pos j) (dX u) None) else []) i)).
+            (fun u => rget
+              (if is_real (nth (pos j) tys (Ty Mask [])) then dense (R := Rnum) (nth (pos j) (dX u) None) else []) i)).
           * intro u. now rewrite value.
           * intro u. now rewrite tangent.
           * destruct (is_real _) eqn:E; [apply (moves_D H)|].
@@ -138,7 +140,8 @@ Section Graphs.
       destruct Ht as (_ & Htys & Hnats & Hinfer).
       unfold side_at in Hside. set (c := n_call n) in *.
       set (p := o_prog (def_of (c_op c)) w (c_attrs c) (map t_shape (c_tys c)) (t_shape (c_out c)) (node_nats nats n)).
-      assert (Hused : used (decl_of (c_op c)) (def_of (c_op c)) w (c_attrs c) (c_tys c) (c_nats c) (node_nats nats n) (c_out c) p).
+      assert (Hused : used (decl_of (c_op c)) (def_of (c_op c)) w (c_attrs c) (c_tys c) (c_nats c)
+          (node_nats nats n) (c_out c) p).
       { split; [exact Hinfer|]. split; [|reflexivity]. apply reads_lengths, Hnats. }
       destruct (all_sized _ _ _ _ _ _ _ _ Hused) as (Hp & Hscoped & Hsize).
       assert (La : length (values [] (X x) n) = length (c_tys c)).
@@ -149,7 +152,8 @@ Section Graphs.
       rewrite <- (map_length ty_size) in Hscoped.
       destruct (prog_derivative x p Hp _ _ _ _ Lm HA Hscoped Hprog) as [HD HS].
       set (da := fun u => map (at_ None (dX u)) (n_args n)).
-      set (jvp := fun u => prog_jvp (R := Rnum) (map ty_size (c_tys c)) p (run (R := Rnum) p (values [] (X x) n)) (movable (R := Rnum) (c_tys c) (da u))).
+      set (jvp := fun u => prog_jvp (R := Rnum) (map ty_size (c_tys c)) p
+        (run (R := Rnum) p (values [] (X x) n)) (movable (R := Rnum) (c_tys c) (da u))).
       change (DT x (fun u => prog_fwd (R := Rnum) p (values [] (X u) n)) jvp) in HD.
       change (prog_still p = true -> still x (fun u => prog_fwd (R := Rnum) p (values [] (X u) n))) in HS.
       assert (Etan : forall u, tangent_of X dX n u =

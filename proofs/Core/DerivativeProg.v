@@ -145,7 +145,8 @@ Section Curves.
       + apply (DT_ext x V _ dV); [| |exact HV]; intro u; symmetry; now apply here.
       + intros j Hj i. apply (D_ext x (fun _ => 0%R) _ (fun _ => 0%R)); [| |apply D_const];
           intro u; rewrite after by auto; symmetry; apply (tget_nil Rnum).
-    - intro u. unfold slot. apply (cases (fun j => forall s, nth j (ms ++ [n]) 0 <= s -> rget (nth j (dA u ++ [dV u]) []) s = 0%R)).
+    - intro u. unfold slot.
+      apply (cases (fun j => forall s, nth j (ms ++ [n]) 0 <= s -> rget (nth j (dA u ++ [dV u]) []) s = 0%R)).
       + intros j Hj s. rewrite (app_nth1 ms) by exact Hj. rewrite before by auto. apply (curve_inside H).
       + intro s. rewrite !here by auto. apply Hn.
       + intros j Hj s _. rewrite (after _ (dA u)) by auto. apply (tget_nil Rnum).
@@ -182,7 +183,8 @@ Section Curves.
     assert (E2 : slot full (length ms) = v x).
     { unfold full. destruct (run_prefix Rnum p (A x ++ [v x])) as [l ->]. rewrite <- app_assoc.
       rewrite <- (curve_length H x). apply slot_added. }
-    set (dv := fun u => bjvp (R := Rnum) (sizes_at ms s) (s_blk s) (args_at (R := Rnum) (A x) s) (v x) (args_at (R := Rnum) (dA u) s)).
+    set (dv := fun u => bjvp (R := Rnum) (sizes_at ms s) (s_blk s) (args_at (R := Rnum) (A x) s) (v x)
+        (args_at (R := Rnum) (dA u) s)).
     assert (HV : DT x v dv) by exact HD.
     change (DT x (fun u => last_slot (run (R := Rnum) p (A u ++ [v u])))
         (fun u => last_slot (push (R := Rnum) (ms ++ [blk_size (s_blk s)]) p full
@@ -195,7 +197,8 @@ Section Curves.
       + apply (DT_ext x v _ dv); [| |exact HV]; intro u; symmetry; apply last_last.
       + intro Hst. apply (still_ext x v); [intro u; symmetry; apply last_last|]. apply HS, Hst.
     - assert (Hn : s' :: p <> []) by discriminate. rewrite prog_still_cons by exact Hn.
-      refine (IH Hn (ms ++ [blk_size (s_blk s)]) (masks ++ [blk_mask (s_blk s)]) (fun u => A u ++ [v u]) (fun u => dA u ++ [dv u]) _ _ _ Hside).
+      refine (IH Hn (ms ++ [blk_size (s_blk s)]) (masks ++ [blk_mask (s_blk s)])
+        (fun u => A u ++ [v u]) (fun u => dA u ++ [dv u]) _ _ _ Hside).
       + rewrite !app_length, HM. reflexivity.
       + apply curve_snoc; auto.
         * intros u r Hr. apply (tget_over Rnum). unfold dv, bjvp. now rewrite mk_length.

@@ -13,7 +13,8 @@ Open Scope nat_scope.
 
 (** ** The line *)
 Lemma slot_line (x : list (list R)) (dx : list (option (list R))) t k : length dx = length x ->
-  slot (line x dx t) k = match nth k dx None with Some d => tadd (R := Rnum) (slot x k) (map (Rmult t) d) | None => slot x k end.
+  slot (line x dx t) k
+  = match nth k dx None with Some d => tadd (R := Rnum) (slot x k) (map (Rmult t) d) | None => slot x k end.
 Proof.
   intro L. unfold slot, line. change (car Rnum) with R. destruct (Nat.lt_ge_cases k (length x)) as [Hk|Hk].
   - rewrite (nth_map_in _ _ k [] ([], None)) by (rewrite combine_length, L; lia).
@@ -61,7 +62,8 @@ Section Headline.
 
   Lemma line_zero (x : list (list R)) (dx : list (option (list R))) : fits x dx -> line x dx 0%R = x.
   Proof.
-    intros (Lx & Ld & H). unfold n_leaves in *. change (car Rnum) with R in *. assert (L : length dx = length x) by congruence.
+    intros (Lx & Ld & H). unfold n_leaves in *. change (car Rnum) with R in *.
+    assert (L : length dx = length x) by congruence.
     assert (Ll : length (line x dx 0%R) = length x).
     { unfold line. change (car Rnum) with R. rewrite map_length, combine_length, L. lia. }
     apply (nth_ext _ _ [] [] Ll). intros k Hk. change (slot (line x dx 0%R) k = slot x k). rewrite slot_line by exact L.
@@ -77,7 +79,8 @@ Section Headline.
   Lemma line_moves (x : list (list R)) (dx : list (option (list R))) : fits x dx ->
     moves (U := R_NormedModule) 0%R leaves (line x dx) (scaled dx).
   Proof.
-    intros (Lx & Ld & H). unfold n_leaves in *. change (car Rnum) with R in *. assert (L : length dx = length x) by congruence.
+    intros (Lx & Ld & H). unfold n_leaves in *. change (car Rnum) with R in *.
+    assert (L : length dx = length x) by congruence.
     assert (E : forall k d, k < length leaves -> nth k (slot_types op leaves g) d = nth k leaves d).
     { intros k d Hk. now apply app_nth1. }
     split.
@@ -108,7 +111,8 @@ Section Headline.
     Hypothesis typed : typed_from decl_of def_of leaves g.
 
     (** Forward mode: the derivative of every entry of every slot along x + t dx. *)
-    Theorem jvp_along_line w nats (x : list (list R)) (dx : list (option (list R))) : fits x dx -> sides op decl_of def_of side_of g w nats x ->
+    Theorem jvp_along_line w nats (x : list (list R)) (dx : list (option (list R))) : fits x dx ->
+        sides op decl_of def_of side_of g w nats x ->
       let K := kern decl_of def_of Rnum w in
       forall k i, is_derive (fun t => rget (nth k (eval [] K nats g (line x dx t)) []) i) 0%R
         (rget (dense (R := Rnum) (nth k (jvp_ctx [] K nats g x dx) None)) i).
@@ -134,7 +138,8 @@ Section Headline.
         HX typed Hside) as M. fold K in M.
       destruct (Hlink (list Rnum) (tadd (R := Rnum)) [] K nats (real_slot op leaves g) (X u0) seed
         (moves_length HX u0) Hseed) as [_ E].
-      pose proof (fun u => Hadj Rnum Rnum_laws w nats (X u0) (dX u) seed (moves_length HX u0) (moves_dlength HX u) Hseed) as A.
+      pose proof (fun u => Hadj Rnum Rnum_laws w nats (X u0) (dX u) seed (moves_length HX u0)
+          (moves_dlength HX u) Hseed) as A.
       cbv zeta in A. fold K in A. fold values in E.
       apply D_ext with
         (f := fun u => rsumn n_slots (fun k => rsumn (size_of k) (fun i =>
