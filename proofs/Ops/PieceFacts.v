@@ -144,3 +144,13 @@ Qed.
 (** looks at one step after the other; what the earlier ones compute stays folded *)
 Ltac steps := unfold args_at; cbn [prog_side s_blk s_args]; unfold args_at;
   cbn [map slot nth Datatypes.app s_blk s_args].
+
+(** The same for long programs: one step, whose result gets a name. *)
+Lemma step_side masks b args p ctx :
+  let m := map (fun k => nth k masks false) args in
+  let a := map (slot ctx) args in
+  blk_side b m a ->
+  (forall v, v = bfwd (R := Rnum) b a -> prog_side (masks ++ [blk_mask b]) p (ctx ++ [v])) ->
+  prog_side masks (Step b args :: p) ctx.
+Proof. intros m a Hb Hp. split; [exact Hb | now apply Hp]. Qed.
+Tactic Notation "step" ident(v) ident(E) := apply step_side; cbn [map slot nth]; [| intros v E; cbn [Datatypes.app blk_mask] in *].
