@@ -66,12 +66,12 @@ def attribute(attr: Attr, value: AttrValue, literals: Literals) -> str:
         assert isinstance(value, (int, float, Fraction))
         return f"ANum {number(value)}"
     if isinstance(value, int):
-        return f"AInt {integer(value)}"
+        return f"AInt {integer(value)}%Z"
     assert isinstance(value, tuple)
     if attr.kind == "pairs":
         pairs = (f"({integer(p[0])},{integer(p[1])})" for p in value if isinstance(p, tuple))
-        return f"APairs {many(pairs)}"
-    return f"AInts {many(integer(v) for v in value if isinstance(v, int))}"
+        return f"APairs {many(pairs)}%Z"
+    return f"AInts {many(integer(v) for v in value if isinstance(v, int))}%Z"
 
 
 def call(c: Call, literals: Literals) -> str:

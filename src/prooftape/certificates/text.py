@@ -20,7 +20,7 @@ FORMAT: Final = 1
 
 HEAD: Final = """\
 From Coq Require Import List NArith ZArith QArith.
-From Prooftape Require Import Theorems.
+From Prooftape.Certificates Require Import Certify.
 Import ListNotations.
 Open Scope N_scope.
 """
@@ -93,8 +93,8 @@ _PAIR = rf"\({_Z},{_Z}\)"
 _SPAN = rf"\({_N},{_N}\)"
 _TYPE = rf"Ty (?:Real|Mask) {_many(_N)}"
 _ATTR = (
-    rf"(?:ANone|ABool (?:true|false)|AInt {_Z}|ANum (?:PInf|MInf|NaN|\(Fin \(Qmake {_BIG} [1-9][0-9]*\)\))"
-    rf"|AInts {_many(_Z)}|APairs {_many(_PAIR)}|ALit {_N} \({_TYPE}\))"
+    rf"(?:ANone|ABool (?:true|false)|AInt {_Z}%Z|ANum (?:PInf|MInf|NaN|\(Fin \(Qmake {_BIG} [1-9][0-9]*\)\))"
+    rf"|AInts {_many(_Z)}%Z|APairs {_many(_PAIR)}%Z|ALit {_N} \({_TYPE}\))"
 )
 _CALL = rf"Call op_[a-z][a-z0-9_]* {_many(_ATTR)} {_many(_TYPE)} {_many(_N)} \({_TYPE}\)"
 _GRAMMAR: Final = {
