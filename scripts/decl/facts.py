@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from decl.text import HEAD
+from decl.text import HEAD, wrapped
 from prooftape.op import Op
 
 PARTS = ("def", "side", "sized", "saves", "differentiable")
@@ -66,7 +66,7 @@ def facts(ops: Sequence[Op], where: Mapping[str, str]) -> str:
     modules = sorted({where[f"{op.name}_{part}"] for op in ops for part in PARTS})
     return "\n".join(
         (
-            HEAD + OPENING + IMPORTS + f"From Prooftape.Ops Require {' '.join(modules)}.\n",
+            HEAD + OPENING + IMPORTS + f"From Prooftape.Ops Require\n{wrapped(modules)}.\n",
             definition("def_of", "opdef", "def"),
             definition("side_of", "side_cond", "side"),
             theorem("all_sized", "well_sized (decl_of o) (def_of o)", "sized"),
