@@ -150,7 +150,7 @@ def _term(
             draws.append((v, [int(u) for u in draw_stream(call.shape, v)]))
 
     return (
-        f"Case ({typed}) {values.naturals(nats)} {values.world(literals.all(), draws)} "
+        f"one_case ({typed}) {values.naturals(nats)} {values.world(literals.all(), draws)} "
         f"{values.many(values.tensor(x, number) for x in operands)} "
         f"{values.many(values.optional(t, number) for t in tangents)} {values.tensor(ct, number)} "
         f"{values.tensor(value, number)} "

@@ -18,7 +18,8 @@ From Prooftape.Eval Require Import {module} Cases.
 From Prooftape.Decl Require Import Names Table.
 Import ListNotations.
 Open Scope N_scope.
-Notation Case := (Build_case opname {num}).
+Notation one_case := (Case opname {num}).
+Notation one_trace := (Trace opname {num}).
 """
 NUMBERS = {
     "rational": ("RationalNum", "Qn", "Qeq_bool"),
@@ -44,6 +45,39 @@ def faults(
     with ThreadPoolExecutor(jobs) as pool:
         found = pool.map(lambda c: _chunk(prover, theory, c[0], c[1], number, kind), chunks)
         return [f for faults in found for f in faults]
+
+
+def wrong_types(prover: Prover, theory: Path, terms: Sequence[str], *, jobs: int = 2) -> list[int]:
+    """Which of these uses (see shapes.py) get another type from Rocq than from Python."""
+    size = 2000
+    chunks = [(i, terms[i : i + size]) for i in range(0, len(terms), size)]
+    with ThreadPoolExecutor(jobs) as pool:
+        found = pool.map(lambda c: _types_chunk(prover, theory, c[0], c[1]), chunks)
+        return [i for wrong in found for i in wrong]
+
+
+def _types_chunk(prover: Prover, theory: Path, first: int, terms: Sequence[str]) -> list[int]:
+    body = ";\n".join(terms)
+    text = f"""\
+{_HEAD.format(module="RationalNum", num="Qn")}
+Definition use o attrs tys nats (t : option ty) : bool :=
+  match infer (decl_of o) (def_of o) attrs tys nats, t with
+  | None, None => true
+  | Some a, Some b => same_type a b
+  | _, _ => false
+  end.
+Eval vm_compute in (map fst (filter (fun p => negb (snd p)) (combine (seq 0 {len(terms)}) [
+{body}]))).
+"""
+    run = run_text(prover, theory, text)
+    if not run.ok:
+        line = re.search(r"line (\d+)", run.errors)
+        at = int(line[1]) - len(text[: text.index(body)].splitlines()) - 1 if line else -1
+        which = terms[at][:300] if 0 <= at < len(terms) else ""
+        raise ProverError(f"use {first + at}: {run.errors.strip()[:500]}\n{which}")
+    listed = re.search(r"= \[(.*?)\]", run.output, re.DOTALL)
+    assert listed is not None, run.output
+    return [first + int(i) for i in re.findall(r"\d+", listed[1])]
 
 
 def _chunk(
