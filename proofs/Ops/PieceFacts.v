@@ -10,6 +10,9 @@ Open Scope R_scope.
 Notation entry := (tget (R := Rnum)).
 Notation total := (suml (R := Rnum)).
 
+(** An equation between entries is one between reals; [ring] and [field] must see that. *)
+Ltac as_reals := match goal with |- @eq _ ?a ?b => change (@eq R a b) end.
+
 (** ** Sums of reals *)
 Lemma real_laws : semi_ring_theory (@zero Rnum) one add mul eq.
 Proof. constructor; cbn; intros; ring. Qed.
@@ -125,6 +128,16 @@ Proof.
   { unfold Q2R. cbn. rewrite Rinv_1, Rmult_1_r. apply IZR_lt. lia. }
   apply ew_by_rules; [| cbn; lia]. cbn. pose proof (sqrt_lt_R0 _ P). repeat split; auto; lra.
 Qed.
+
+(** ** Running a program, one step after the other *)
+Lemma run_step b args p ctx :
+  prog_fwd (R := Rnum) (Step b args :: p) ctx = prog_fwd p (ctx ++ [bfwd (R := Rnum) b (map (slot ctx) args)]).
+Proof. reflexivity. Qed.
+(** the result of the first step gets a name *)
+Tactic Notation "value" ident(v) ident(E) := rewrite run_step; cbn [map slot nth];
+  match goal with |- context [prog_fwd _ (_ ++ [?t])] => remember t as v eqn:E end; cbn [Datatypes.app].
+(** no steps are left *)
+Ltac last_value := unfold prog_fwd, last_slot; cbn [run last].
 
 (** ** The obligation, for an op with a fixed number of operands, none of them a mask that matters *)
 Lemma composite_differentiable d o (side : side_cond) :
