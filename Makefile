@@ -12,8 +12,8 @@ CODE := src tests scripts benchmarks
 .DEFAULT_GOAL := help
 # Two environments must not be made at once, and the order of the checks is the order of their cost.
 .NOTPARALLEL:
-.PHONY: help demo test check setup setup-demo setup-interop format format-check lint types fast-test \
-	bench bench-check golden golden-check docs-check budget wheel clean distclean
+.PHONY: help demo test check setup setup-demo setup-interop setup-rocq format format-check lint types \
+	fast-test proofs rocq-or-not bench bench-check golden golden-check docs-check budget wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,9 +22,17 @@ demo: setup-demo ## train on handwritten digits, check the gradients, leave a pi
 	mkdir -p out
 	MPLBACKEND=Agg $(PY) -m prooftape demo --out out
 
-test: setup format-check lint types ## everything: formatting, lint, types and all tests that can run here
+test: setup format-check lint types rocq-or-not ## everything: format, lint, types, proofs, all tests that can run here
 	@left_out=$$($(PY) scripts/left_out.py) && echo "pytest -m '$$left_out'" && \
 		$(PYTEST) -n $(JOBS) -m "$$left_out"
+
+proofs: setup setup-rocq ## compile the theory from its sources and run its gates: gold files, nothing admitted, coqchk
+	$(PY) scripts/check_proofs.py
+
+# Where Rocq is missing and may not be installed, the tests that need it are left out, and the run says so;
+# continuous integration may not leave them out.
+rocq-or-not:
+	@if scripts/setup_rocq.sh; then $(PY) scripts/check_proofs.py; else test -z "$$CI"; fi
 
 check: setup format-check lint types fast-test ## what to run before every commit: under a minute of fast tests
 
@@ -33,6 +41,10 @@ setup: ## make or complete .venv for developing (all extras except torch)
 
 setup-demo:
 	@scripts/setup_env.sh demo
+	@scripts/setup_rocq.sh || true
+
+setup-rocq: ## install Rocq through apt where it is missing and we may
+	@scripts/setup_rocq.sh
 
 setup-interop: setup ## add torch, the oracle of the golden values; a large download
 	$(PY) -m pip install -c constraints.txt -e ".[interop]"

@@ -10,7 +10,18 @@ from pathlib import Path
 from prooftape.theory import sources
 from prooftape.theory.prover import Prover, ProverError
 
-_PREAMBLE = "From Prooftape Require Import Theorems.\nSet Printing Width 100.\n"
+# with the names of the Spec in scope, and lists and reals in the notation they are written in
+NOTATION = """\
+From Coq Require Import List NArith ZArith QArith Reals.
+From Prooftape.Spec Require Import Scalar Tensor Block Graph Tape Op RealNum Statements.
+From Prooftape.Core Require Import Obligations Side.
+From Prooftape.Ops Require Import Smoothness Moves Elementwise.
+From Prooftape.Decl Require Import Names Table.
+Import ListNotations.
+Open Scope nat_scope.
+Set Printing Width 100.
+"""
+_PREAMBLE = f"From Prooftape Require Import Theorems.\n{NOTATION}"
 _MARK = "@@"
 
 
@@ -43,7 +54,8 @@ def assumptions_of(prover: Prover, theory: Path, names: Sequence[str]) -> dict[s
         if "Closed under the global context" in a:
             found[n] = ()
         else:
-            found[n] = tuple(sorted(set(re.findall(r"^([A-Za-z_][\w.']*)\s*:", a, re.MULTILINE))))
+            listed = a.partition("Axioms:\n")[2]
+            found[n] = tuple(sorted(set(re.findall(r"^([A-Za-z_][\w.']*)\s*:", listed, re.MULTILINE))))
             if not found[n]:
                 raise ProverError(f"cannot read the assumptions of {n}: {a[:200]}")
     return found
