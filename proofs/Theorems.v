@@ -8,7 +8,7 @@ From Prooftape.Core Require Link AdjointGraph DerivativeGraph Headline Absorb St
   CommonSubexpression Pruning.
 From Prooftape.Decl Require Table.
 From Prooftape.Certificates Require Certify CheckComplete.
-From Prooftape.Ops Require MatmulSpec ConvSpec PoolingSpec SoftmaxSpec NormSpec.
+From Prooftape.Ops Require MatmulSpec ConvSpec PoolingSpec SoftmaxSpec NormSpec AttentionSpec.
 
 (** ** T1: the tape is the graph *)
 (** The tape's two loops on the compiled tape are eval and backprop_all_ctx: any tensors, any kernels, any addition, no law. *)
@@ -85,6 +85,12 @@ Definition logsumexp_spec := @SoftmaxSpec.logsumexp_spec.
 Definition layer_norm_spec := @NormSpec.layer_norm_spec.
 (** [rms_norm] x / sqrt(mean of squares + eps) * gamma along the last axis. *)
 Definition rms_norm_spec := @NormSpec.rms_norm_spec.
+(** [multi_head_attention] The heads' softmax(q k^T / sqrt d) v side by side, times wo: the formula of Vaswani et al. 2017. *)
+Definition attention_spec := @AttentionSpec.multi_head_attention_spec.
+(** [multi_head_attention] The same with a mask: scores that are not kept have weight 0. *)
+Definition masked_attention_spec := @AttentionSpec.masked_attention_spec.
+(** [multi_head_attention] A query that keeps nothing gives zeros. *)
+Definition idle_query_gets_zeros := @AttentionSpec.idle_query_gets_zeros.
 (** [max_pool max_pool2d] The largest real cell of each window. *)
 Definition max_pool_spec := @PoolingSpec.max_pool_formula.
 (** [avg_pool avg_pool2d] The sum of each window's real cells over the size of the window. *)
