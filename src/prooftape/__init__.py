@@ -8,7 +8,10 @@ grads = s.backward_scalar_dense_all(loss)
 grads[w]
 """
 
+from typing import TYPE_CHECKING
+
 from prooftape import errors, training
+from prooftape.certificates.verdict import Verdict
 from prooftape.grads import Grads
 from prooftape.graph import Graph
 from prooftape.handle_methods import TensorRef
@@ -20,8 +23,13 @@ from prooftape.scalars import modular
 from prooftape.session import Session
 from prooftape.state import SessionState
 from prooftape.tape import Tape, compile_tape
+from prooftape.theory.contents import theorems
 from prooftape.training import adam, adamw, sgd
 from prooftape.transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+if TYPE_CHECKING:
+    from prooftape.certificates.certify import certify
+    from prooftape.certificates.verify import verify
 
 __all__ = [
     "Grads",
@@ -34,8 +42,10 @@ __all__ = [
     "SessionState",
     "Tape",
     "TensorRef",
+    "Verdict",
     "adam",
     "adamw",
+    "certify",
     "compile_tape",
     "errors",
     "grad",
@@ -46,8 +56,23 @@ __all__ = [
     "modular",
     "register",
     "sgd",
+    "theorems",
     "training",
     "value_and_grad",
+    "verify",
     "vjp",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`certify` and `verify` are loaded when they are first used: they bring what runs the prover."""
+    if name == "certify":
+        from prooftape.certificates.certify import certify
+
+        return certify
+    if name == "verify":
+        from prooftape.certificates.verify import verify
+
+        return verify
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,6 +97,28 @@ class MissingExtraError(ProofTapeError, ImportError):
     """An optional dependency is needed; the message says which extra installs it."""
 
 
+class ProverError(ProofTapeError, RuntimeError):
+    """The prover is missing or broken, or the theory does not compile; no verdict about any certificate."""
+
+
+class TrustError(ProofTapeError, ValueError):
+    """A gradient was asked for at a level of trust that an op of the graph does not have.
+
+    Attributes: `op`, its name, and `node`, the context id of its first use.
+    """
+
+    def __init__(self, message: str, *, op: str, node: int) -> None:
+        super().__init__(message)
+        self.op = op
+        self.node = node
+
+
+class UnknownTheoremError(ProofTapeError, KeyError):
+    """There is no public theorem of this name; the message lists those there are."""
+
+    __str__ = Exception.__str__  # KeyError's shows the repr of the message
+
+
 class RuleError(Exception):
     """Internal: an op's shape rule refuses; the session turns it into a located `ShapeError`.
 

@@ -6,8 +6,8 @@ Instructions are compiled as nodes appear, each once. `certify` hands Rocq the v
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from prooftape.certificates.certify import certify
 from prooftape.certificates.trust import Trust, require_proved, trust
 from prooftape.certificates.verdict import Verdict
 from prooftape.errors import ValueTypeError, found
@@ -17,6 +17,9 @@ from prooftape.recorder import Recorder
 from prooftape.recording import Mark
 from prooftape.tape import Instr, Tape, ancestors, compile_node
 from prooftape.theory.contents import Theorems, theorems
+
+if TYPE_CHECKING:
+    from prooftape.theory.build import Progress
 
 
 class Taped(Recorder):
@@ -47,15 +50,24 @@ class Taped(Recorder):
         """The public theorems: name, meaning, statement, file, axioms; `verify()` asks Rocq again."""
         return theorems
 
-    def certify(self, out: TensorRef, path: str | os.PathLike[str] | None = None) -> Verdict:
+    def certify(
+        self,
+        out: TensorRef,
+        path: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Verdict:
         """The certificate of the recorded graph and of the very tape that runs it, checked by Rocq.
 
-        It is about the whole graph up to `out`, for every seed. `path` keeps the file. See `Verdict`.
+        It is about the whole graph up to `out`, for every seed. `path` keeps the file. The first certificate
+        on a machine compiles the theory, which takes minutes; `progress(file, done, total)` is told how far
+        that is. See `Verdict` for the answer; raises `ProverError` when the prover is broken.
         """
+        from prooftape.certificates.certify import certify  # here: few sessions need it, all would load it
+
         out = self._operand("certify", out)
         end = max(0, out.id + 1 - self._n_leaves)
         below = Graph(Prefix(self._leaves), Prefix(self._nodes, end), len(self._nats))
-        return certify(below, Tape(self._n_leaves, self._compiled(end)[:end]), path)
+        return certify(below, Tape(self._n_leaves, self._compiled(end)[:end]), path, progress)
 
     def trust(self) -> Trust:
         """One row per op used: what its gradient rests on, the weakest link last. Prints as a table."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prooftape.errors import ProofTapeError
+from prooftape.errors import TrustError
 from prooftape.graph import Graph
 from prooftape.op import Op
 from prooftape.ops import find, is_outside
@@ -19,15 +19,6 @@ from prooftape.theory.contents import OpFacts, op_facts
 
 LEVELS: Final = ("proved", "checked", "tested", "assumed")
 COLUMNS: Final = ("op", "nodes", "link", "adjoint", "derivative", "exact-tested", "tail accuracy", "kernel")
-
-
-class TrustError(ProofTapeError, ValueError):
-    """A gradient was asked for at a level of trust that an op of the graph does not have. `op`, `node`."""
-
-    def __init__(self, message: str, *, op: str, node: int) -> None:
-        super().__init__(message)
-        self.op = op
-        self.node = node
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from prooftape.errors import ProverError
 from prooftape.files import write_atomically
 from prooftape.theory import sources
-from prooftape.theory.prover import Prover, ProverError
+from prooftape.theory.prover import HOW_TO_GET, Prover
 
 KEPT_THEORIES = 3
+FILE_SECONDS = 1200.0
 Progress = Callable[[str, int, int], None]
-"""progress(file, done, total), called as each file is finished."""
+"""progress(file, done, total): once with an empty name and done 0, then as each file is finished."""
 
 
 def cache_folder() -> Path:
@@ -42,20 +44,37 @@ def cache_folder() -> Path:
 def compiled(prover: Prover, place: Path | None = None, progress: Progress | None = None) -> Path:
     """The folder with the compiled theory, building what is missing. Raises `ProverError` if a file fails."""
     files = sources.read(place)
-    name = f"theory-{sources.digest(files)[:24]}-{prover.version}"
-    target = cache_folder() / name
-    if _complete(target, files):
-        os.utime(target)
+    target = folder_of(files, prover.version)
+    if complete(target, files):
+        with suppress(OSError):  # a cache that is only read: nobody forgets theories there either
+            os.utime(target)
         return target
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with _locked(cache_folder() / "lock"):
-        if not _complete(target, files):
-            _build(prover, files, target, progress)
-            _forget_old(cache_folder())
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / "lock") as alone:
+            if not complete(target, files):
+                if alone:
+                    _clear_leftovers(cache)
+                _build(prover, files, target, progress)
+                _forget_old(cache)
+    except BrokenPipeError:  # from `progress`: nobody reads what it prints
+        raise
+    except OSError as e:
+        raise ProverError(
+            f"cannot keep the compiled theory in {cache}: {e.strerror or e}; "
+            "PROOFTAPE_CACHE names another folder"
+        ) from e
     return target
 
 
-def _complete(target: Path, files: dict[str, bytes]) -> bool:
+def folder_of(files: dict[str, bytes], version: str) -> Path:
+    """Where these sources are, or would be, compiled by a prover of this version."""
+    return cache_folder() / f"theory-{sources.digest(files)[:24]}-{version}"
+
+
+def complete(target: Path, files: dict[str, bytes]) -> bool:
+    """Whether every file is there in compiled form."""
     return target.is_dir() and all((target / f).with_suffix(".vo").is_file() for f in files)
 
 
@@ -111,6 +130,8 @@ def _compile_all(
     order = graphlib.TopologicalSorter(needs)
     order.prepare()
     done = 0
+    if progress is not None:
+        progress("", 0, len(needs))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         running: dict[Future[None], str] = {}
         try:
@@ -138,16 +159,20 @@ def _compile_one(prover: Prover, stage: Path, name: str, stored: Path) -> None:
         shutil.copyfile(stored, made)
         os.utime(stored)
         return
-    run = prover.run("coqc", ["-Q", ".", sources.LOGICAL_NAME, name], stage, seconds=1200)
+    run = prover.run("coqc", ["-Q", ".", sources.LOGICAL_NAME, name], stage, seconds=FILE_SECONDS)
     if not run.ok:
-        raise ProverError(f"the theory does not compile: {name}: {_first_error(run.errors)}")
+        hint = f"; {HOW_TO_GET}" if "logical path Coquelicot" in run.errors else ""
+        raise ProverError(f"the theory does not compile: {name}: {_first_error(run.errors)}{hint}")
+    if not made.is_file():
+        raise ProverError(f"the theory does not compile: {name}: coqc ended well but wrote no {made.name}")
     write_atomically(stored, made.read_bytes())
 
 
 def _first_error(text: str) -> str:
+    """`line 3: Error: ...`, or what the prover said when it names no place."""
     found = re.search(r'File "\./?(?P<file>[^"]*)", line (?P<line>\d+).*?\n(?P<what>.*)', text, re.DOTALL)
     if found is None:
-        return text.strip()[:600]
+        return " ".join(text.split())[:600] or "coqc failed and does not say why"
     return f"line {found['line']}: {' '.join(found['what'].split())[:600]}"
 
 
@@ -156,23 +181,32 @@ def _forget_old(cache: Path) -> None:
     theories = sorted(cache.glob("theory-*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in theories[KEPT_THEORIES:]:
         shutil.rmtree(old, ignore_errors=True)
-    kept = {
-        line.split()[0] for t in theories[:KEPT_THEORIES] for line in (t / "keys").read_text().splitlines()
-    }
+    kept: set[str] = set()
+    for theory in theories[:KEPT_THEORIES]:
+        with suppress(OSError):  # somebody removed the list: its objects go when they are old
+            kept.update(line.split()[0] for line in (theory / "keys").read_text().splitlines())
     week_ago = time.time() - 7 * 86400
     for stored in (cache / "objects").glob("*.vo"):
         if stored.stem not in kept and stored.stat().st_mtime < week_ago:
             stored.unlink(missing_ok=True)
 
 
+def _clear_leftovers(cache: Path) -> None:
+    """Remove what a builder that was killed left behind; only for who holds the lock."""
+    for stage in cache.glob(".building-*"):
+        shutil.rmtree(stage, ignore_errors=True)
+    for part in (cache / "objects").glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One builder at a time; a process that dies lets go of the lock."""
+def _locked(path: Path) -> Iterator[bool]:
+    """One builder at a time, True for it; a process that dies lets go of the lock."""
     with open(path, "w") as f:
         try:
             import fcntl
         except ImportError:  # Windows: two builders may do the same work, the rename keeps it whole
-            yield
+            yield False
             return
         fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+        yield True

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from prooftape.errors import ProverError, UnknownTheoremError
 from prooftape.theory import sources
-from prooftape.theory.build import Progress, compiled
-from prooftape.theory.prover import HOW_TO_GET, ProverError, find_prover
-from prooftape.theory.questions import assumptions_of, statements_of
+
+if TYPE_CHECKING:
+    from prooftape.theory.build import Progress
 
 FILE = Path(__file__).with_name("contents.json")
 
@@ -65,7 +67,10 @@ class Theorems(Sequence[Theorem]):
     def __getitem__(self, key: slice) -> list[Theorem]: ...
     def __getitem__(self, key: int | str | slice) -> Theorem | list[Theorem]:
         if isinstance(key, str):
-            return next(t for t in _theorems() if t.name == key)
+            try:
+                return _by_name()[key]
+            except KeyError:
+                raise UnknownTheoremError(_unknown(key)) from None
         return list(_theorems())[key] if isinstance(key, slice) else _theorems()[key]
 
     def __len__(self) -> int:
@@ -77,6 +82,9 @@ class Theorems(Sequence[Theorem]):
     def verify(self, progress: Progress | None = None) -> dict[str, bool]:
         """Ask the prover for every statement and its axioms again; raises `ProverError` without a prover."""
         return verify_theorems(list(self), progress)
+
+    def __contains__(self, key: object) -> bool:
+        return key in _by_name() if isinstance(key, str) else key in _theorems()
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -90,6 +98,11 @@ theorems = Theorems()
 
 def verify_theorems(chosen: Sequence[Theorem], progress: Progress | None = None) -> dict[str, bool]:
     """Which of these theorems the installed theory proves, as stated and from the stated axioms."""
+    # asking is rare and reading the table is not: what starts the prover is loaded here
+    from prooftape.theory.build import compiled
+    from prooftape.theory.prover import HOW_TO_GET, find_prover
+    from prooftape.theory.questions import assumptions_of, statements_of
+
     prover = find_prover()
     if prover is None:
         raise ProverError(f"there is no Rocq prover on the path; {HOW_TO_GET}")
@@ -109,6 +122,17 @@ def _contents() -> dict[str, Any]:
 @cache
 def _theorems() -> tuple[Theorem, ...]:
     return tuple(Theorem(**{**t, "assumptions": tuple(t["assumptions"])}) for t in _contents()["theorems"])
+
+
+@cache
+def _by_name() -> dict[str, Theorem]:
+    return {t.name: t for t in _theorems()}
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, _by_name(), n=2)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"theorems: none is called {name!r}; {hint}there are: {', '.join(_by_name())}"
 
 
 @cache

@@ -11,19 +11,16 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prooftape.errors import ProofTapeError
+from prooftape.errors import ProverError
 
 HOW_TO_GET = "install it with your system's packages; Debian, Ubuntu: apt-get install coq libcoq-coquelicot"
 MEMORY_BYTES = 12 * 2**30
+VERSION_SECONDS = 30.0
 _FLAGS = ("-q", "-w", "-ambiguous-paths,-notation-overridden")
-
-
-class ProverError(ProofTapeError, RuntimeError):
-    """The prover is missing or broken, or the theory does not compile; no verdict about any certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,7 @@ class Prover:
     ) -> Run:
         """Run `coqc`, `coqdep` or `coqchk` in `folder`. Never raises for what the file holds."""
         command = [str(self.folder / program), *(_FLAGS if flags else ()), *arguments]
+        limits = _limits()  # here, not in the child: between fork and exec nothing should be imported
         start = time.perf_counter()
         try:
             done = subprocess.run(
@@ -69,7 +67,7 @@ class Prover:
                 errors="replace",
                 timeout=seconds,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_limit_memory if os.name == "posix" else None,
+                preexec_fn=limits,
                 env={**os.environ, "LC_ALL": "C.UTF-8", "COQPATH": "", "ROCQPATH": ""},
             )
         except subprocess.TimeoutExpired:
@@ -79,25 +77,45 @@ class Prover:
         return Run(done.returncode, done.stdout, done.stderr, time.perf_counter() - start)
 
 
-def _limit_memory() -> None:
-    import resource
-
+def _limits() -> Callable[[], None] | None:
+    """What sets the memory limits of a child process; None where there are none to set."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    wanted = []
     for kind, limit in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_STACK, 2**30)):
         hard = resource.getrlimit(kind)[1]
         # a deep proof term needs a deep stack; never ask for more than the hard limit allows
-        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (soft, hard))
+        wanted.append((kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)))
+    set_limit = resource.setrlimit
+
+    def apply() -> None:
+        for kind, soft_and_hard in wanted:
+            set_limit(kind, soft_and_hard)
+
+    return apply
 
 
 def find_prover() -> Prover | None:
-    """The prover on the path, or None when there is none or it does not answer."""
+    """The prover on the path, None when there is none. Raises `ProverError` for one that does not answer."""
     program = shutil.which("coqc")
     if program is None:
         return None
     folder = Path(program).parent  # as found: a link elsewhere may have no coqdep beside it
+    asked = [program, "--version"]
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
+        done = subprocess.run(
+            asked, capture_output=True, text=True, errors="replace", timeout=VERSION_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ProverError(f"{program} --version gave no answer within {VERSION_SECONDS:g} s") from None
+    except OSError as e:
+        raise ProverError(f"cannot run {program}: {e.strerror or e}; {HOW_TO_GET}") from None
     version = re.search(r"version (\d+(?:\.\d+)*)", done.stdout)
-    return Prover(folder, version[1]) if version else None
+    if done.returncode != 0 or version is None:
+        said = " ".join((done.stderr or done.stdout).split())[:200]
+        problem = f"ended with status {done.returncode}" if done.returncode else "names no version"
+        raise ProverError(f"{program} --version {problem}{': ' if said else ''}{said}; {HOW_TO_GET}")
+    return Prover(folder, version[1])

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from prooftape.errors import ProverError
 from prooftape.theory import sources
-from prooftape.theory.prover import Prover, ProverError
+from prooftape.theory.prover import Prover
 
 # with the names of the Spec in scope, and lists and reals in the notation they are written in
 NOTATION = """\

@@ -9,7 +9,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from prooftape.theory.prover import ProverError
+from prooftape.errors import ProverError
 
 FOLDERS = ("Spec", "Core", "Decl", "Ops", "Certificates", "Eval")
 LOGICAL_NAME = "Prooftape"
