@@ -62,6 +62,7 @@ def export(prover: Prover, theory: Path) -> dict[str, Any]:
         }
         for t in found
     ]
+    _check_witnesses(theorems)
     specs = {op: t["name"] for t in reversed(found) if t["ops"] for op in t["ops"].split()}
     unknown = set(specs) - set(table())
     if unknown:
@@ -71,6 +72,19 @@ def export(prover: Prover, theory: Path) -> dict[str, Any]:
         "theorems": theorems,
         "ops": _ops(prover, theory, files, specs),
     }
+
+
+def _check_witnesses(theorems: list[dict[str, Any]]) -> None:
+    """Every statement with a hypothesis needs an instance of it in Witnesses.v: no theorem is vacuous."""
+    text = (sources.folder() / "Witnesses.v").read_text()
+    missing = [
+        t["name"]
+        for t in theorems
+        if "->" in re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "", t["statement"])
+        and re.search(rf"\b(?:Example|Definition) {t['name']}_witness\b", text) is None
+    ]
+    if missing:
+        raise SystemExit(f"Witnesses.v has no {', '.join(f'{m}_witness' for m in missing)}")
 
 
 def _ops(prover: Prover, theory: Path, files: dict[str, str], specs: dict[str, str]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def folder() -> Path:
 def read(place: Path | None = None) -> dict[str, bytes]:
     """All source files by relative path, e.g. `Spec/Graph.v`, in sorted order."""
     root = place or folder()
-    files = [root / "Theorems.v", *(f for name in FOLDERS for f in (root / name).glob("*.v"))]
+    files = [*root.glob("*.v"), *(f for name in FOLDERS for f in (root / name).glob("*.v"))]
     return {str(f.relative_to(root)): f.read_bytes() for f in sorted(files) if f.is_file()}
 
 
