@@ -15,7 +15,10 @@ Definition reduce_max_def : opdef := {|
   o_shape := fun attrs shapes _ =>
     match attrs, shapes with
     | [AInts axes], [x] =>
-        if forallb (fun a => (0 <? axis_length x (Z.to_nat a))%N) axes then reduced_shape axes x else None
+        match reduced_shape axes x with
+        | Some s => guard (forallb (fun a => (0 <? axis_length x (Z.to_nat a))%N) axes) s
+        | None => None   (* an axis out of range never becomes a [nat] *)
+        end
     | _, _ => None
     end;
   o_prog := fun _ attrs shapes out _ =>
@@ -75,7 +78,8 @@ Proof.
   destruct a as [| x [|]]; try discriminate. destruct shapes as [| s [|]]; try discriminate.
   assert (groups (reduced_view attrs [s]) = N.to_nat (size out)) as G.
   { cbn [o_shape reduce_max_def] in Hs. destruct attrs as [| [] [|]]; try discriminate.
-    destruct (forallb _ l) in Hs; [| discriminate]. exact (reduced_groups _ _ _ Hs). }
+    destruct (reduced_shape l s) eqn:E; [| discriminate]. destruct (forallb _ l) in Hs; [| discriminate].
+    injection Hs as <-. exact (reduced_groups _ _ _ E). }
   cbn [o_prog reduce_max_def]. steps. split; [| exact I]. intros o Ho. destruct (S o Ho) as (b & Hb & H).
   right. exists b. repeat split; auto. apply members_NoDup. now rewrite G.
 Qed.
