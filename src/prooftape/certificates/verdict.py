@@ -25,7 +25,8 @@ class Verdict:
         `unchecked`: there is no prover here; `reason` says how to get one.
     nodes: nodes of the graph (0 if unknown). theorems: names of what was proved.
     statement: the Rocq statement. assumptions: the axioms it rests on.
-    seconds: time of the check; `theory_seconds`: time spent compiling the theory, 0 when it was cached.
+    seconds: time of the check; `theory_seconds`: time until the compiled theory was there, next to 0 when it
+        was in the cache.
     node: context id of the first bad node or instruction, if it is known. line: of the file, likewise.
     """
 

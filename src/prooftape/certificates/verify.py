@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from prooftape.certificates.text import STATEMENT, TAIL, Contents, Refusal, data_of, emit, read
+from prooftape.certificates.text import HEAD, STATEMENT, TAIL, Contents, Refusal, data_of, emit, read
 from prooftape.certificates.verdict import THEOREMS, Verdict
+from prooftape.errors import ProverError
 from prooftape.graph import Graph
 from prooftape.tape import compile_tape
 from prooftape.theory import sources
@@ -134,10 +135,20 @@ def _explain(prover: Prover, theory: Path, text: str, run: Run) -> tuple[str, in
     if asked.ok and problem is not None:
         why = " ".join(problem[2].split())
         return f"node %{problem[1]}: {_in_words(why)}", int(problem[1]), None
+    if not asked.ok:
+        _must_load(prover, theory)
     found = re.search(r"line (\d+), characters .*?\n(.*)", run.errors, re.DOTALL)
     if found is None:
         return f"the prover failed: {run.errors.strip()[:300]}", None, None
     return " ".join(found[2].split())[:300], None, int(found[1])
+
+
+def _must_load(prover: Prover, theory: Path) -> None:
+    """Raise `ProverError` if the theory itself does not load: that is no certificate's fault."""
+    run = run_text(prover, theory, HEAD)
+    if not run.ok:
+        said = " ".join(run.errors.split())[-300:]
+        raise ProverError(f"the compiled theory does not load; delete {theory} and try again: {said}")
 
 
 _WORDS: Final = {

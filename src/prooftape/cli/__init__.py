@@ -1,4 +1,4 @@
-"""The command `prooftape`: demo, ops, show, doctor.
+"""The command `prooftape`: demo, ops, show, certify, verify, trust, doctor.
 
 It is built with typer and rich (extra `cli`). Without them `main` says so, and what needs neither, the
 version and the doctor, still answers.

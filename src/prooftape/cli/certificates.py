@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from prooftape.certificates.trust import COLUMNS
 from prooftape.certificates.trust import trust as trust_of
 from prooftape.certificates.verdict import THEOREMS, Verdict
 from prooftape.certificates.verify import verify
+from prooftape.errors import count
 from prooftape.graph import Graph
 from prooftape.scalars import scalar as scalar_named
 from prooftape.theory.build import Progress as Report
@@ -25,11 +27,11 @@ STATUS = {"proved": 0, "refused": 1, "unchecked": 2}
 def certify_file(file: Path, out: Path, console: Console) -> int:
     """Write and check the certificate of a saved graph; returns the exit status."""
     graph = Graph.load(file)
+    console.print(f"{file}: {size_of(graph)}", markup=False, soft_wrap=True)
     with theory_progress(console) as report:
         verdict = certify(graph, path=out, progress=report)
-    console.print(f"{file}: {len(graph.leaves)} leaves, {len(graph.nodes)} nodes")
     if verdict.path is not None:
-        console.print(f"certificate: {verdict.path}", soft_wrap=True)
+        console.print(f"certificate: {verdict.path}", markup=False, soft_wrap=True)
     return show(verdict, console)
 
 
@@ -62,16 +64,32 @@ def show(verdict: Verdict, console: Console) -> int:
     if verdict.proved:
         for name in verdict.theorems:
             console.print(f"  {name}: {THEOREMS[name]}", soft_wrap=True)
-        axioms = ", ".join(a.rpartition(".")[2] for a in verdict.assumptions)
-        console.print(f"  axioms: {axioms or 'none'}", soft_wrap=True)
+        console.print(f"  axioms: {axioms(verdict) or 'none'}", soft_wrap=True)
         if verdict.theory_seconds > 1:
             console.print(f"  (compiling the theory, once on this machine: {verdict.theory_seconds:.0f} s)")
     return STATUS[verdict.outcome]
 
 
+def size_of(graph: Graph) -> str:
+    """`7 leaves, 9 nodes`."""
+    leaves = "1 leaf" if len(graph.leaves) == 1 else f"{len(graph.leaves)} leaves"
+    return f"{leaves}, {count(len(graph.nodes), 'node')}"
+
+
+def axioms(verdict: Verdict) -> str:
+    """The axioms by their short names."""
+    return ", ".join(a.rpartition(".")[2] for a in verdict.assumptions)
+
+
 @contextmanager
 def theory_progress(console: Console) -> Iterator[Report]:
-    """A progress line while the theory is compiled; nothing when it is in the cache."""
+    """A progress line while the theory is compiled; nothing when it is in the cache.
+
+    Where lines cannot be redrawn (a file, a pipe) it is one line that says what is going on.
+    """
+    if not console.is_terminal:
+        yield partial(_say_once, console)
+        return
     columns = (TextColumn("compiling the theory"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = None
@@ -83,3 +101,8 @@ def theory_progress(console: Console) -> Iterator[Report]:
             bar.update(task, completed=done)
 
         yield report
+
+
+def _say_once(console: Console, name: str, done: int, total: int) -> None:
+    if done == 0:
+        console.print(f"compiling the theory, {total} files, once on this machine: a few minutes")

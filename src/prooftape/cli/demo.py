@@ -1,4 +1,7 @@
-"""`prooftape demo`: train, look at the result, check the first gradient. Every number is computed live."""
+"""`prooftape demo`: train, look at the result, check the first gradient, certify the graph.
+
+Every number is computed live.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import importlib
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +21,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from prooftape.certificates.verdict import THEOREMS, Outcome, Verdict
 from prooftape.cli import digits, exact_check, gradient_check
-from prooftape.errors import MissingExtraError
+from prooftape.cli.certificates import axioms, size_of, theory_progress
+from prooftape.errors import MissingExtraError, ProverError
 from prooftape.files import write_atomically
 from prooftape.session import Session
 from prooftape.training import OptimizerRun, adam, save_checkpoint
 
 REQUIRED_ACCURACY = 0.97
 PEAK_RATE = 0.005
+# What is unchecked is neither right nor wrong: a machine without a prover has not failed.
+CERTIFICATE = {"proved": "ok", "refused": "FAILED", "unchecked": "unchecked"}
+STYLES = {"ok": "green", "FAILED": "bold red"}
 
 
 @dataclass
 class History:
-    """Loss of every step, test accuracy after every epoch, seconds."""
+    """Loss and graph (its digest) of every step, test accuracy after every epoch, seconds."""
 
     losses: list[float] = field(default_factory=list)
+    graphs: list[str] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -57,15 +66,17 @@ def run_demo(out: Path, epochs: int, seed: int, console: Console) -> bool:
     report_checkpoint(net, run, first, history, out / "digits.safetensors", console)
     floats = report_floats(first, rng, console)
     exact = report_exact(data, rng, console)
-    verdict = (
-        (reached, f"test accuracy of {REQUIRED_ACCURACY:.0%}"),
-        (floats, "gradient = forward mode within rounding"),
-        (exact, "exact equality on the reduced copy"),
+    outcome = report_certificate(first, history, out, console)
+    results = (
+        ("ok" if reached else "FAILED", f"test accuracy of {REQUIRED_ACCURACY:.0%}"),
+        ("ok" if floats else "FAILED", "gradient = forward mode within rounding"),
+        ("ok" if exact else "FAILED", "exact equality on the reduced copy"),
+        (CERTIFICATE[outcome], "certificate of the training step's graph and tape"),
     )
     console.print()
-    for good, what in verdict:
-        console.print(Text(f"{'ok    ' if good else 'FAILED'} {what}", style="green" if good else "bold red"))
-    return reached and floats and exact
+    for result, what in results:
+        console.print(Text(f"{result:6} {what}", style=STYLES.get(result, "yellow")))
+    return all(result != "FAILED" for result, _ in results)
 
 
 def one_thread() -> AbstractContextManager[object]:
@@ -111,12 +122,14 @@ def train(
                     first = gradient_check.first_step(net, images, labels)
                     loss = float(first.session.get_value(first.loss))
                     run.step(first.session, first.grads)
+                    history.graphs.append(first.session.graph.digest())
                 else:
                     s.reset_tape()
                     scores = digits.record(s, net, images).scores
                     ref = s.cross_entropy(scores, s.input_nat_vec(labels))
                     loss = float(s.get_value(ref))
                     run.step(s, s.backward_scalar_dense_all(ref))
+                    history.graphs.append(s.graph.digest())
                 history.losses.append(loss)
                 progress.update(task, advance=1, epoch=epoch, loss=loss)
             history.accuracies.append(digits.accuracy(net, data.test, data.test_labels))
@@ -233,6 +246,46 @@ def report_exact(data: digits.Digits, rng: np.random.Generator, console: Console
         f"The same graph replayed in floats, largest error of its gradient against the exact one: {errors}"
     )
     return all(a.holds for a in found)
+
+
+def report_certificate(
+    first: gradient_check.FirstStep, history: History, out: Path, console: Console
+) -> Outcome:
+    """Certify the graph and the tape of a training step; what came of it."""
+    graph, file = first.session.graph, out / "digits.v"
+    alike = history.graphs.count(graph.digest())
+    graph.save(out / "digits.graph")
+    console.print()
+    console.print(
+        f"The certificate of a training step, from weights and images to the loss:\n"
+        f"{size_of(graph)}; {alike} of the {len(history.graphs)} steps ran this graph,\n"
+        "the others one for a smaller batch."
+    )
+    try:
+        with theory_progress(console) as report:
+            verdict = first.session.certify(first.loss, file, report)
+    except ProverError as e:  # not the network's fault: the file can be checked elsewhere
+        verdict = Verdict("unchecked", len(graph.nodes), reason=str(e), path=file)
+    for line in certificate_lines(verdict):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    console.print(f"  {first.session.trust().lines()[-1]}", markup=False, soft_wrap=True)
+    return verdict.outcome
+
+
+def certificate_lines(verdict: Verdict) -> Iterator[str]:
+    """A verdict for somebody who sees the first one."""
+    if verdict.proved:
+        yield f"proved by Rocq in {verdict.seconds:.1f} s, of this very graph and the tape that ran it:"
+        yield from (f"  {name}: {THEOREMS[name]}" for name in verdict.theorems)
+        yield f"  from the axioms {axioms(verdict) or '(none)'}"
+        if verdict.theory_seconds > 1:
+            yield f"(compiling the theory, once on this machine: {verdict.theory_seconds:.0f} s)"
+    else:
+        yield str(verdict)
+    if verdict.path is not None:
+        graph = verdict.path.with_suffix(".graph")
+        yield f"certificate: {verdict.path}   (check it: prooftape verify {verdict.path} --graph {graph})"
+        yield f"what the gradients rest on, op by op: prooftape trust {graph}"
 
 
 def table(*headings: str) -> Table:

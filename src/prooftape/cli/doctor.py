@@ -16,8 +16,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from prooftape.errors import ProofTapeError
+from prooftape.theory import build, sources
 
 PYTHON = (3, 11)
 
@@ -54,11 +56,19 @@ LIBRARIES = (
     Library("jax", "jax", None, "", "nothing in this version: the engine `xla` is not written yet", False),
 )
 ROCQ = ("coqc", "8.16", "checking the proofs; Debian, Ubuntu: apt-get install coq libcoq-coquelicot")
+COQUELICOT = (
+    "coquelicot",
+    "the real analysis of the proofs; Debian, Ubuntu: apt-get install libcoq-coquelicot",
+)
+THEORY = ("theory", "the proofs in compiled form, what a certificate is checked against")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `state`: `ok`, `missing`, `broken`, `old` or `other` (than pinned)."""
+    """One line of the report. `state`: `ok`, `missing`, `broken`, `old`, `other` (than pinned) or `later`.
+
+    `later`: not there yet, and nothing to be done about it.
+    """
 
     name: str
     state: str
@@ -118,7 +128,7 @@ def examine(extras: Sequence[str] = ()) -> Report:
     for name in extras:
         if name not in known:
             raise ProofTapeError(f"doctor: unknown extra {name!r}; known: {', '.join(known)}")
-    findings = [_python(), *map(_library, LIBRARIES), _rocq()]
+    findings = [_python(), *map(_library, LIBRARIES), *_proofs()]
     asked = ("core", *extras)
     failed = [f for f in findings if not f.good and (f.group in asked or f.state == "broken")]
     return Report(tuple(findings), tuple(failed))
@@ -157,6 +167,49 @@ def _library(lib: Library) -> Finding:
     elif _numbers(version) < _numbers(lib.least):
         state, remedy = "old", f"needs {lib.least} or newer: {install} --upgrade"
     return Finding(lib.distribution, state, version, group, lib.use, remedy)
+
+
+def _proofs() -> Iterable[Finding]:
+    """The prover, its library of real analysis, and the compiled theory, which both of them make."""
+    rocq = _rocq()
+    yield rocq
+    yield _coquelicot() if rocq.good else _absent(*COQUELICOT)
+    yield _theory(rocq.version)
+
+
+def _absent(name: str, use: str) -> Finding:
+    use, _, get = use.partition("; ")
+    return Finding(name, "missing", "", "proofs", use, get)
+
+
+def _coquelicot() -> Finding:
+    """Looked for in the prover's own folder, the only one a certificate is checked against."""
+    name, use = COQUELICOT
+    program = shutil.which(ROCQ[0])
+    assert program is not None
+    try:
+        asked = [program, "-where"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as e:
+        return Finding(name, "broken", "", "proofs", use.partition("; ")[0], f"{type(e).__name__}: {e}")
+    there = Path(done.stdout.strip()) / "user-contrib" / "Coquelicot" / "Coquelicot.vo"
+    if not there.is_file():
+        return _absent(name, use)
+    return Finding(name, "ok", "", "proofs", use.partition("; ")[0], "")
+
+
+def _theory(version: str) -> Finding:
+    """Whether these sources have been compiled by this prover; nothing is compiled here."""
+    name, use = THEORY
+    try:
+        files = sources.read()
+    except ProofTapeError as e:
+        return Finding(name, "broken", "", "proofs", use, f"{e}; pip install --force-reinstall prooftape")
+    digest = sources.digest(files)[:12]
+    if version and build.complete(build.folder_of(files, version), files):
+        return Finding(name, "ok", digest, "proofs", use, "")
+    remedy = f"the first certificate compiles it into {build.cache_folder()}, which takes minutes"
+    return Finding(name, "later", digest, "proofs", use, remedy if version else "")
 
 
 def _rocq() -> Finding:
