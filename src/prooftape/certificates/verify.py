@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from prooftape.certificates.diagnosis import QUESTION, problems
 from prooftape.certificates.text import HEAD, STATEMENT, TAIL, Contents, Refusal, data_of, emit, read
 from prooftape.certificates.verdict import THEOREMS, Verdict
 from prooftape.errors import ProverError
@@ -38,14 +39,24 @@ _FOOTER: Final = "Check (certificate : Certified leaves graph tape).\nPrint Assu
 
 
 def verify(
-    path: str | os.PathLike[str], graph: Graph | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    graph: Graph | None = None,
+    progress: Progress | None = None,
+    seconds: float = SECONDS,
 ) -> Verdict:
-    """Check a certificate file. Raises `OSError` if it cannot be read, `ProverError` for a broken prover."""
-    return verify_bytes(Path(path).read_bytes(), graph, progress, Path(path))
+    """Check a certificate file. Raises `OSError` if it cannot be read, `ProverError` for a broken prover.
+
+    `seconds` limits the prover's run on it: a file that takes longer is refused.
+    """
+    return verify_bytes(Path(path).read_bytes(), graph, progress, Path(path), seconds)
 
 
 def verify_bytes(
-    data: bytes, graph: Graph | None = None, progress: Progress | None = None, path: Path | None = None
+    data: bytes,
+    graph: Graph | None = None,
+    progress: Progress | None = None,
+    path: Path | None = None,
+    seconds: float = SECONDS,
 ) -> Verdict:
     """`verify` for the contents of a file."""
     try:
@@ -62,19 +73,25 @@ def verify_bytes(
     start = time.perf_counter()
     theory = compiled(prover, progress=progress)
     built = time.perf_counter() - start
-    return check_text(prover, theory, text, contents, built, path)
+    return check_text(prover, theory, text, contents, built, path, seconds)
 
 
 def check_text(
-    prover: Prover, theory: Path, text: str, contents: Contents, theory_seconds: float, path: Path | None
+    prover: Prover,
+    theory: Path,
+    text: str,
+    contents: Contents,
+    theory_seconds: float,
+    path: Path | None,
+    seconds: float = SECONDS,
 ) -> Verdict:
     """The prover's verdict on a text that `read` accepted."""
-    run = run_text(prover, theory, text + _FOOTER)
+    run = run_text(prover, theory, text + _FOOTER, seconds)
     common = {"nodes": contents.nodes, "seconds": run.seconds, "theory_seconds": theory_seconds, "path": path}
     if run.status is None:
-        return Verdict("refused", reason=f"the prover gave no answer within {SECONDS:g} s", **common)  # type: ignore[arg-type]
+        return Verdict("refused", reason=f"the prover gave no answer within {seconds:g} s", **common)  # type: ignore[arg-type]
     if not run.ok:
-        reason, node, line = _explain(prover, theory, text, run)
+        reason, node, line = _explain(prover, theory, text, run, seconds)
         return Verdict("refused", reason=reason, node=node, line=line, **common)  # type: ignore[arg-type]
     axioms = _axioms(run.output)
     if axioms is None or not axioms <= ALLOWED_AXIOMS:
@@ -89,12 +106,12 @@ def check_text(
     )
 
 
-def run_text(prover: Prover, theory: Path, text: str) -> Run:
+def run_text(prover: Prover, theory: Path, text: str, seconds: float = SECONDS) -> Run:
     """Run the prover on a text against the compiled theory, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="prooftape-") as folder:
         (Path(folder) / "certificate.v").write_text(text)
         flags = ["-Q", str(theory), sources.LOGICAL_NAME]
-        return prover.run("coqc", [*flags, "certificate.v"], Path(folder), seconds=SECONDS)
+        return prover.run("coqc", [*flags, "certificate.v"], Path(folder), seconds=seconds)
 
 
 def _same_theory(contents: Contents) -> None:
@@ -118,26 +135,30 @@ def _same_graph(text: str, contents: Contents, graph: Graph) -> None:
 
 
 def _axioms(output: str) -> set[str] | None:
-    """Names of the axioms in the output of `Print Assumptions`; None when it is not there."""
+    """Names of the axioms in the output of `Print Assumptions`; None when it cannot be read."""
     if "Closed under the global context" in output:
         return set()
     _, found, rest = output.partition("Axioms:\n")
     if not found:
         return None
-    return set(re.findall(r"^([A-Za-z_][\w.']*)\s*:", rest, re.MULTILINE))
+    # `name : type`, the type perhaps on indented lines; anything else (a fixpoint or a type that was not
+    # checked is listed in other words) must not go unnoticed
+    entries = re.findall(r"^\S.*(?:\n[ \t]+.*)*", rest, re.MULTILINE)
+    named = [re.match(r"([A-Za-z_][\w.']*)\s*:\s", entry) for entry in entries]
+    return {n[1] for n in named if n is not None} if entries and all(named) else None
 
 
-def _explain(prover: Prover, theory: Path, text: str, run: Run) -> tuple[str, int | None, int | None]:
+def _explain(
+    prover: Prover, theory: Path, text: str, run: Run, seconds: float
+) -> tuple[str, int | None, int | None]:
     """(reason, node, line) of a text that the prover does not accept."""
-    question = "Eval vm_compute in (diagnose leaves graph tape).\n"
-    asked = run_text(prover, theory, text[: text.index(TAIL)] + question)
-    problem = re.search(r"= Some\s*\(At (\d+)\s+(.*?)\)\s*:\s*option", asked.output, re.DOTALL)
-    if asked.ok and problem is not None:
-        why = " ".join(problem[2].split())
-        return f"node %{problem[1]}: {_in_words(why)}", int(problem[1]), None
+    asked = run_text(prover, theory, text[: text.index(TAIL)] + QUESTION, seconds)
+    problem = next(iter(problems(asked.output)), None) if asked.ok else None
+    if problem is not None:
+        return str(problem), problem.node, None
     if not asked.ok:
         _must_load(prover, theory)
-    found = re.search(r"line (\d+), characters .*?\n(.*)", run.errors, re.DOTALL)
+    found = re.search(r"line (\d+), characters [^\n]*\n\s*Error:\s*(.*)", run.errors, re.DOTALL)
     if found is None:
         return f"the prover failed: {run.errors.strip()[:300]}", None, None
     return " ".join(found[2].split())[:300], None, int(found[1])
@@ -149,31 +170,3 @@ def _must_load(prover: Prover, theory: Path) -> None:
     if not run.ok:
         said = " ".join(run.errors.split())[-300:]
         raise ProverError(f"the compiled theory does not load; delete {theory} and try again: {said}")
-
-
-_WORDS: Final = {
-    "UnknownSlot": "operand {0} is slot {1}, which is no earlier slot",
-    "OperandType": "the type of operand {0} is not the one its call was typed with: {1}",
-    "OperandCount": "wrong number of operands (found, wanted): {0} {1}",
-    "IndexVectorCount": "wrong number of index vectors (found, wanted): {0} {1}",
-    "CallRefused": "the op's rule refuses these attributes, operand types or index lengths",
-    "ResultType": "the op's rule gives another result type (found, wanted): {0} {1}",
-    "InstrCall": "the instruction runs another call than the node",
-    "InstrOut": "the instruction writes another slot (found, wanted): {0} {1}",
-    "InstrArgs": "the instruction reads other operands (found, wanted): {0} {1}",
-    "InstrSaves": "the instruction saves other slots (found, wanted): {0} {1}",
-    "InstrNats": "the instruction reads other index vectors (found, wanted): {0} {1}",
-    "MissingInstr": "its instruction is missing from the tape",
-    "ExtraInstr": "an instruction that belongs to no node",
-}
-
-
-def _in_words(why: str) -> str:
-    name, _, rest = why.strip("()").partition(" ")
-    arguments = re.findall(r"\[[^\]]*\]|\([^()]*(?:\([^()]*\))*[^()]*\)|[^\s()]+", rest)
-    if name == "OperandType":
-        arguments = [arguments[0], " ".join(arguments[2:])]
-    elif name == "ResultType":
-        arguments = [rest, ""]
-    template = _WORDS.get(name, why)
-    return template.format(*arguments, *[""] * 4).strip()
