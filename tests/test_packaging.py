@@ -12,12 +12,18 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from prooftape import Session
+from prooftape.certificates.text import emit
+from prooftape.theory import sources
+from prooftape.theory.contents import matches_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -91,14 +97,18 @@ def stranger(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(names: set[str]) -> None:
-    sources = {
+def test_the_wheel_holds_the_package_the_theory_and_nothing_else(names: set[str]) -> None:
+    package = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src" / "prooftape").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert "prooftape/py.typed" in sources and "prooftape/__init__.py" in sources
-    assert {name for name in names if ".dist-info/" not in name} == sources
+    assert "prooftape/py.typed" in package and "prooftape/__init__.py" in package
+    assert "prooftape/theory/contents.json" in package
+    # the sources alone: no gold file, and nothing that Rocq made of them
+    theory = {f"prooftape/_proofs/{name}" for name in sources.read()}
+    assert "prooftape/_proofs/Spec/Graph.v" in theory
+    assert {name for name in names if ".dist-info/" not in name} == package | theory
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
@@ -128,6 +138,46 @@ print(pt.__file__, list(map(float, s.grad(grads, x))))
     done = run(stranger, "-W", "error", "-c", program, cwd=tmp_path)
     place, _, gradient = done.stdout.partition(" ")
     assert not Path(place).is_relative_to(ROOT) and gradient.strip() == "[2.0, 4.0, 6.0]"
+
+
+def test_an_installed_package_has_the_same_theory(stranger: Path, tmp_path: Path) -> None:
+    program = """
+from prooftape.theory import sources
+from prooftape.theory.contents import matches_sources
+print(sources.folder(), sources.digest(sources.read()), matches_sources())
+"""
+    found = run(stranger, "-c", program, cwd=tmp_path).stdout.split()
+    assert Path(found[0]).parts[-2:] == ("prooftape", "_proofs")
+    assert not Path(found[0]).is_relative_to(ROOT)
+    assert found[1] == sources.digest(sources.read())
+    assert found[2] == str(matches_sources())
+
+
+def test_it_writes_certificates_without_a_prover(stranger: Path, tmp_path: Path) -> None:
+    program = """
+import os
+os.environ["PATH"] = ""
+import prooftape as pt
+s = pt.Session()
+verdict = s.certify(s.sum(s.input([1.0, 2.0])), "sum.v")
+print(verdict.outcome, len(pt.theorems) > 0)
+"""
+    done = run(stranger, "-W", "error", "-c", program, cwd=tmp_path)
+    assert done.stdout.split() == ["unchecked", "True"]
+    s = Session()
+    s.sum(s.input([1.0, 2.0]))
+    here = emit(s.graph, s.compile_tape(), sources.digest(sources.read()))
+    assert (tmp_path / "sum.v").read_text() == here
+
+
+def test_the_source_archive_holds_the_theory(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=ROOT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        held = {name.partition("/")[2] for name in opened.getnames()}
+    assert {f"proofs/{name}" for name in sources.read()} <= held
+    assert {"proofs/_CoqProject", "proofs/gold/statements.txt", "src/prooftape/__init__.py"} <= held
+    assert not [name for name in held if name.endswith((".vo", ".glob", ".aux", ".cache"))]
 
 
 def test_the_version_is_the_metadata_s(stranger: Path, tmp_path: Path) -> None:
