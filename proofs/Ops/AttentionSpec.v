@@ -8,7 +8,7 @@ From Coq Require Import Reals Lra Lia List NArith ZArith QArith Qreals Arith Boo
 Set Warnings "-ambiguous-paths".
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum.
 From Prooftape.Core Require Import Sums.
-From Prooftape.Ops Require Import Index Groups Pieces PieceFacts Attention.
+From Prooftape.Ops Require Import Index Attributes Groups Pieces PieceFacts Attention.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -190,3 +190,32 @@ Section Formula.
     intros s _. unfold masked_weight. rewrite N. apply Rmult_0_l.
   Qed.
 End Formula.
+
+(** ** The op: its sizes are those of its operands' shapes *)
+Lemma attention_sizes_of_shapes B n D H d wk wv wo mask : (0 < H)%nat ->
+  let wq := [N.of_nat D; N.of_nat (H * d)] in
+  let sizes x := attention_of [AInt (Z.of_nat H)] (wq :: wk :: wv :: wo :: x :: mask) in
+  sizes [N.of_nat B; N.of_nat n; N.of_nat D] = Attention B n D H d /\
+  sizes [N.of_nat n; N.of_nat D] = Attention 1 n D H d.
+Proof.
+  intros HH wq sizes. unfold sizes, attention_of, wq. cbn [nth map attr_at int_of].
+  rewrite !Nat2N.id, !Nat2Z.id. rewrite (Nat.mul_comm H d), Nat.div_mul by lia. auto.
+Qed.
+
+Theorem multi_head_attention_spec w B n D H d nats wq wk wv wo x b t c :
+  (0 < H)%nat -> (0 < d)%nat -> (b < B)%nat -> (t < n)%nat -> (c < D)%nat ->
+  let matrix r c := [N.of_nat r; N.of_nat c] in
+  let s := [N.of_nat B; N.of_nat n; N.of_nat D] in
+  let z := Attention B n D H d in
+  entry (prog_fwd (R := Rnum)
+           (o_prog multi_head_attention_def w [AInt (Z.of_nat H)]
+              [matrix D (H * d)%nat; matrix D (H * d)%nat; matrix D (H * d)%nat; matrix (H * d)%nat D; s] s nats)
+           [wq; wk; wv; wo; x]) ((b * n + t) * D + c)
+  = attention_output z wv wo x (attention_weight z wq wk x everything) b t c.
+Proof.
+  intros HH Hd Hb Ht Hc matrix s z. cbn [o_prog multi_head_attention_def length]. unfold matrix, s.
+  rewrite (proj1 (attention_sizes_of_shapes B n D H d _ _ _ [] HH)). fold z.
+  replace (N.to_nat (size _)) with (batch z * tokens z * width z)%nat.
+  - now apply (attention_spec z).
+  - cbn [size fold_right batch tokens width z]. lia.
+Qed.
