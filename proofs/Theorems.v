@@ -4,7 +4,7 @@
     it is its meaning in a sentence, and names in square brackets are the ops it specifies. `prooftape.theorems`
     lists these, with statement and axioms as Rocq prints them. *)
 From Prooftape.Spec Require Import Graph Tape Op Statements RealNum.
-From Prooftape.Core Require Link AdjointGraph DerivativeGraph Headline Absorb Step ForwardCost Rename DeadCode
+From Prooftape.Core Require Link AdjointGraph DerivativeGraph Headline Held Absorb Step ForwardCost Rename DeadCode
   CommonSubexpression Pruning.
 From Prooftape.Decl Require Table.
 From Prooftape.Certificates Require Certify CheckComplete.
@@ -23,12 +23,16 @@ Definition kernel_adjoint := @AdjointGraph.kernel_adjoint.
 Definition saved_values_suffice := @Table.all_saves.
 
 (** ** T3: forward mode is the derivative *)
-(** The JVP is the Fréchet derivative of evaluation, on any normed parameter space, where the side conditions hold. *)
+(** The JVP is the Fréchet derivative of evaluation, detached values held, where the side conditions hold. *)
 Definition jvp_is_derivative := @DerivativeGraph.jvp_is_derivative.
 (** The tape's gradient is the Fréchet derivative of every seeded sum of outputs. *)
 Definition gradient_is_derivative := @Headline.gradient_is_derivative.
 (** Along every line x + t dx: tangents are derivatives, and <dx, gradient> is the derivative of the seeded sum. *)
 Definition derivative := @Headline.graph_derivative.
+(** At the point where values are held, evaluation with held values is evaluation. *)
+Definition held_here := @Held.held_here.
+(** Evaluation with held values is evaluation in every graph without detach. *)
+Definition nothing_held := @Held.nothing_held.
 (** Every op's readable side condition suffices for the derivative. *)
 Definition side_conditions_suffice := @Table.all_differentiable.
 

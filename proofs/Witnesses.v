@@ -37,10 +37,10 @@ Example link_witness : Link.scoped_from (saves_of decl_of) 1 ramps.
 Proof. exact (Link.typed_scoped _ _ _ ramps leaves typed). Qed.
 
 (** The side condition holds at (1, -2), and not at (0, -2): it is a condition. *)
-Example sides_hold : Statements.sides opname decl_of def_of side_of ramps nowhere no_nats point.
-Proof. split; [intros [|[|i]] Hi; cbn; [lra|lra|cbn in Hi; lia]|split; exact I]. Qed.
-Example sides_fail : ~ Statements.sides opname decl_of def_of side_of ramps nowhere no_nats [[0; -2]%R].
-Proof. intros [H _]. apply (H 0); cbn; [lia|reflexivity]. Qed.
+Example sides_hold : Statements.sides opname decl_of def_of side_of held_of ramps nowhere no_nats point.
+Proof. split; [intros _ [|[|i]] Hi; cbn; [lra|lra|cbn in Hi; lia]|split; [intros _; exact I|exact I]]. Qed.
+Example sides_fail : ~ Statements.sides opname decl_of def_of side_of held_of ramps nowhere no_nats [[0; -2]%R].
+Proof. intros [H _]. apply (H eq_refl 0); cbn; [lia|reflexivity]. Qed.
 Example point_fits : Statements.fits opname leaves ramps point direction.
 Proof. split; [reflexivity|split; [reflexivity|]]. intros [|k] Hk; [now repeat split|cbn in Hk; lia]. Qed.
 Example derivative_witness : Derivative leaves ramps ramps_tape.
@@ -48,14 +48,26 @@ Proof. exact (proj2 (proj2 (certified leaves ramps ramps_tape certified_witness)
 Example moves_witness :
   DerivativeGraph.moves (U := R_NormedModule) 0%R leaves (Statements.line point direction) (Headline.scaled direction).
 Proof. exact (Headline.line_moves opname leaves ramps point direction point_fits). Qed.
-Definition jvp_is_derivative_witness := jvp_is_derivative _ _ _ _ all_sized all_differentiable nowhere no_nats
+Definition jvp_is_derivative_witness := jvp_is_derivative _ _ _ _ _ all_sized all_differentiable held_still nowhere no_nats
   _ _ ramps leaves _ _ moves_witness typed.
-Definition gradient_is_derivative_witness := gradient_is_derivative _ _ _ _ leaves ramps ramps_tape all_sized
-  all_differentiable typed R_NormedModule 0%R _ _ nowhere no_nats [None; None; Some [1%R]]
+Definition gradient_is_derivative_witness := gradient_is_derivative _ _ _ _ _ leaves ramps ramps_tape all_sized
+  all_differentiable held_still typed R_NormedModule 0%R _ _ nowhere no_nats [None; None; Some [1%R]]
   (proj1 (certified _ _ _ certified_witness)) adjoint_witness eq_refl moves_witness.
 Definition kernel_adjoint_witness := kernel_adjoint _ _ _ all_sized all_saves Sums.nat_num Sums.nat_num_laws nowhere
   relu_call [] [[3; 4]] _ [Some [1; 1]] [5; 6] _ eq_refl eq_refl eq_refl eq_refl eq_refl eq_refl.
 Definition check_exact_witness := check_exact _ _ decl_of def_of opname_eqb_refl opname_eqb_ok leaves ramps ramps_tape.
+
+(** A graph that holds a value: x * detach(x), whose derivative along dx is x * dx, not 2 x * dx. *)
+Definition detach_call : call opname := Call op_detach [] [vector] [] vector.
+Definition mul_call : call opname := Call op_mul [] [vector; vector] [] vector.
+Definition holding : graph opname := [Node detach_call [0%N] []; Node mul_call [0; 1]%N []].
+Definition holding_tape : tape opname := [Instr detach_call 1 [0%N] [] []; Instr mul_call 2 [0; 1]%N [0; 1]%N []].
+Example holding_checked : check leaves holding holding_tape = true.
+Proof. reflexivity. Qed.
+Example holding_sides x : Statements.sides opname decl_of def_of side_of held_of holding nowhere no_nats x.
+Proof. split; [discriminate|split; [intros _; exact I|exact I]]. Qed.
+Example nothing_held_witness : existsb (fun n => held_of (c_op (n_call n))) ramps = false.
+Proof. reflexivity. Qed.
 
 (** ** Rewriting *)
 Definition dead_code_removal_witness := DeadCode.with_dead_ordered.

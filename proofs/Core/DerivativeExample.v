@@ -58,11 +58,12 @@ Lemma ramp_typed : typed_from (fun _ : unit => ramp_decl) (fun _ => ramp_def) [v
 Proof. repeat split. cbn. intros i [<-|[]]; cbn; lia. Qed.
 
 Example ramp_derivative :
-  Derivative unit (fun _ => ramp_decl) (fun _ => ramp_def) (fun _ => ramp_side) [vector] ramp_graph ramp_tape.
+  Derivative unit (fun _ => ramp_decl) (fun _ => ramp_def) (fun _ => ramp_side) (fun _ => false) [vector] ramp_graph ramp_tape.
 Proof.
   apply graph_derivative.
   - intros _. exact ramp_sized.
   - intros _. exact ramp_differentiable.
+  - discriminate.
   - exact ramp_typed.
   - intros T add default K nats wanted x seed Lx _.
     exact (compiled_tape_is_graph unit _ ramp_graph 1 (typed_scoped _ _ _ ramp_graph [vector] ramp_typed)
@@ -72,12 +73,12 @@ Qed.
 
 Definition nowhere : world := World (fun _ => []) (fun _ _ => []).
 Notation ramp_sides x :=
-  (sides unit (fun _ => ramp_decl) (fun _ => ramp_def) (fun _ => ramp_side) ramp_graph nowhere (fun _ => 0%N) x).
+  (sides unit (fun _ => ramp_decl) (fun _ => ramp_def) (fun _ => ramp_side) (fun _ => false) ramp_graph nowhere (fun _ => 0%N) x).
 
 Example ramp_side_holds : ramp_sides [[1; -2]%R].
-Proof. split; [|exact I]. intros [|[|i]] Hi; cbn; [lra|lra|cbn in Hi; lia]. Qed.
+Proof. split; [|exact I]. intros _ [|[|i]] Hi; cbn; [lra|lra|cbn in Hi; lia]. Qed.
 Example ramp_side_fails : ~ ramp_sides [[0; -2]%R].
-Proof. intros [H _]. apply (H 0); cbn; [lia|reflexivity]. Qed.
+Proof. intros [H _]. apply (H eq_refl 0); cbn; [lia|reflexivity]. Qed.
 
 (** The derivative of the sum of the ramps at (1, -2) along (1, 1). *)
 Example ramp_slope : is_derive (fun t : R => Rmax (1 + t) 0 + Rmax (-2 + t) 0)%R 0%R 1%R.

@@ -6,7 +6,7 @@ From Coq Require Import Reals Lia NArith List Bool Arith.
 Set Warnings "-ambiguous-paths".
 From Coquelicot Require Import Coquelicot.
 From Prooftape.Spec Require Import Scalar Tensor Block Graph Op RealNum Statements.
-From Prooftape.Core Require Import Typing Side Obligations Calculus Sums DerivativeBlocks DerivativeProg.
+From Prooftape.Core Require Import Typing Side Obligations Calculus Sums Link DerivativeBlocks DerivativeProg.
 Import ListNotations.
 Open Scope nat_scope.
 
@@ -37,8 +37,10 @@ Section Graphs.
   Variable decl_of : op -> decl.
   Variable def_of : op -> opdef.
   Variable side_of : op -> side_cond.
+  Variable held : op -> bool.
   Hypothesis all_sized : forall o, well_sized (decl_of o) (def_of o).
   Hypothesis all_differentiable : forall o, side_enough (decl_of o) (def_of o) (side_of o).
+  Hypothesis held_still : forall o, held o = true -> d_differentiable (decl_of o) = false.
   Variable w : world.
   Variable nats : N -> N.
   Notation K := (kern decl_of def_of Rnum w).
@@ -220,18 +222,64 @@ Section Graphs.
           apply (moves_still H); [lia|exact Hm].
     Qed.
 
-    (** Forward mode is the Fréchet derivative of evaluation, at every slot. *)
+    Lemma moves_ext tys X X' dX dX' t : moves tys X dX -> (forall u, X' u = X u) -> (forall u, dX' u = dX u) ->
+      t = tys -> moves t X' dX'.
+    Proof.
+      intros H EX ED ->. split.
+      - intro u. rewrite EX. apply (moves_length H).
+      - intro u. rewrite ED. apply (moves_dlength H).
+      - intros k. apply (DT_ext x (fun u => slot (X u) k) _ (fun u => dense (R := Rnum) (nth k (dX u) None)));
+          [intro u; now rewrite EX|intro u; now rewrite ED|apply (moves_D H)].
+      - intros u k s. rewrite ED. apply (moves_inside H).
+      - intros k Hk Hm. apply (still_ext x (fun u => slot (X u) k)); [intro u; now rewrite EX|].
+        now apply (moves_still H).
+    Qed.
+
+    (** A held node does not move, and its tangent is absent. *)
+    Lemma held_tangent X dX n u : held (c_op (n_call n)) = true -> tangent_of X dX n u = None.
+    Proof.
+      intro Hh. apply held_still in Hh. unfold tangent_of, node_tangent. destruct (present _); [|reflexivity].
+      unfold kern. cbn [k_jvp]. now rewrite Hh.
+    Qed.
+    Lemma value_in_base n g ctx : nth (length ctx) (eval_from [] K nats (n :: g) ctx) [] = node_value [] K nats ctx n.
+    Proof.
+      cbn [eval_from]. destruct (eval_extends op (list Rnum) [] K nats g (ctx ++ [node_value [] K nats ctx n])) as [rest ->].
+      rewrite <- app_assoc. apply nth_middle.
+    Qed.
+
+    (** Forward mode is the Fréchet derivative of evaluation (held values staying where they are), at every slot. *)
     Theorem jvp_is_derivative g : forall tys X dX, moves tys X dX -> typed_from decl_of def_of tys g ->
-      sides_from op decl_of def_of side_of w nats g (X x) ->
+      sides_from op decl_of def_of side_of held w nats g (X x) ->
       moves (tys ++ map (fun n => c_out (n_call n)) g)
-        (fun u => eval [] K nats g (X u)) (fun u => jvp_ctx [] K nats g (X x) (dX u)).
+        (fun u => eval_held op decl_of def_of held w nats (eval [] K nats g (X x)) g (X u))
+        (fun u => jvp_ctx [] K nats g (X x) (dX u)).
     Proof.
       unfold eval, jvp_ctx. induction g as [|n g IH]; intros tys X dX H Ht Hs.
       - cbn. rewrite app_nil_r. exact H.
       - destruct Ht as [Htn Htg]. destruct Hs as [Hsn Hsg].
-        destruct (node_derivative tys X dX n H Htn Hsn) as (HV & Hin & Hst).
-        pose proof (moves_snoc tys X dX (c_out (n_call n)) (value_of X n) (tangent_of X dX n) H HV Hin Hst) as H'.
-        specialize (IH _ _ _ H' Htg Hsg). cbn [map]. rewrite <- app_assoc in IH. exact IH.
+        set (here := node_value [] K nats (X x) n).
+        set (V := fun u => if held (c_op (n_call n)) then here else value_of X n u).
+        assert (EV : V x = here) by (unfold V; now destruct (held _)).
+        assert (HV : DT x V (fun u => dense (R := Rnum) (tangent_of X dX n u)) /\
+          (forall u s, ty_size (c_out (n_call n)) <= s -> rget (dense (R := Rnum) (tangent_of X dX n u)) s = 0%R) /\
+          (is_real (c_out (n_call n)) = false -> still x V)).
+        { unfold V. destruct (held (c_op (n_call n))) eqn:Eh.
+          - split; [|split].
+            + intro i. apply (D_ext x (fun _ => rget here i) _ (fun _ => 0%R)); [reflexivity| |apply D_const].
+              intro u. rewrite held_tangent by exact Eh. symmetry. apply (tget_nil Rnum).
+            + intros u s _. rewrite held_tangent by exact Eh. apply (tget_nil Rnum).
+            + intros _. apply still_const.
+          - exact (node_derivative tys X dX n H Htn (Hsn eq_refl)). }
+        destruct HV as (HV & Hin & Hst).
+        pose proof (moves_snoc tys X dX (c_out (n_call n)) V (tangent_of X dX n) H HV Hin Hst) as H'.
+        assert (Hsg' : sides_from op decl_of def_of side_of held w nats g (X x ++ [V x])) by (rewrite EV; exact Hsg).
+        specialize (IH _ _ _ H' Htg Hsg'). cbn [map]. rewrite <- app_assoc in IH.
+        cbv beta in IH. rewrite EV in IH.
+        assert (E : forall u, (if held (c_op (n_call n))
+            then nth (length (X u)) (eval_from [] K nats (n :: g) (X x)) [] else node_value [] K nats (X u) n) = V u).
+        { intro u. unfold V. destruct (held _); [|reflexivity].
+          now rewrite (moves_length H u), <- (moves_length H x), value_in_base. }
+        refine (moves_ext _ _ _ _ _ _ IH _ _ eq_refl); intro u; [cbn [eval_held]; now rewrite E|reflexivity].
     Qed.
   End Curves.
 End Graphs.

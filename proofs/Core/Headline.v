@@ -52,6 +52,7 @@ Section Headline.
   Variable decl_of : op -> decl.
   Variable def_of : op -> opdef.
   Variable side_of : op -> side_cond.
+  Variable held : op -> bool.
   Variable leaves : list ty.
   Variable g : graph op.
   Variable tp : tape op.
@@ -59,6 +60,9 @@ Section Headline.
   Notation size_of := (size_of op leaves g).
   Notation fits := (fits op leaves g).
   Notation pairing := (@Statements.pairing op leaves g Rnum).
+  (** Values at y, held nodes keeping what they have at x. *)
+  Definition held_eval (w : world) (nats : N -> N) (x y : list (list R)) : list (list R) :=
+    eval_held op decl_of def_of held w nats (eval [] (kern decl_of def_of Rnum w) nats g x) g y.
 
   Lemma line_zero (x : list (list R)) (dx : list (option (list R))) : fits x dx -> line x dx 0%R = x.
   Proof.
@@ -108,17 +112,18 @@ Section Headline.
   Section Facts.
     Hypothesis all_sized : forall o, well_sized (decl_of o) (def_of o).
     Hypothesis all_differentiable : forall o, side_enough (decl_of o) (def_of o) (side_of o).
+    Hypothesis held_still : forall o, held o = true -> d_differentiable (decl_of o) = false.
     Hypothesis typed : typed_from decl_of def_of leaves g.
 
     (** Forward mode: the derivative of every entry of every slot along x + t dx. *)
     Theorem jvp_along_line w nats (x : list (list R)) (dx : list (option (list R))) : fits x dx ->
-        sides op decl_of def_of side_of g w nats x ->
+        sides op decl_of def_of side_of held g w nats x ->
       let K := kern decl_of def_of Rnum w in
-      forall k i, is_derive (fun t => rget (nth k (eval [] K nats g (line x dx t)) []) i) 0%R
+      forall k i, is_derive (fun t => rget (nth k (held_eval w nats x (line x dx t)) []) i) 0%R
         (rget (dense (R := Rnum) (nth k (jvp_ctx [] K nats g x dx) None)) i).
     Proof.
       intros Hfit Hside K k i. pose proof (line_zero x dx Hfit) as E0. unfold sides in Hside. rewrite <- E0 in Hside.
-      pose proof (jvp_is_derivative op decl_of def_of side_of all_sized all_differentiable w nats (U := R_NormedModule) 0%R
+      pose proof (jvp_is_derivative op decl_of def_of side_of held all_sized all_differentiable held_still w nats (U := R_NormedModule) 0%R
         g leaves (line x dx) (scaled dx) (line_moves x dx Hfit) typed Hside) as M.
       pose proof (D_is_derive _ _ _ (moves_D M k i)) as H. cbv beta in H. rewrite E0, scaled_one in H. exact H.
     Qed.
@@ -126,15 +131,15 @@ Section Headline.
     (** The same over any normed space of parameters: the tape's gradient is the Fréchet gradient. *)
     Theorem gradient_is_derivative {U : NormedModule R_AbsRing} (u0 : U) X dX w nats seed :
       Linked op decl_of leaves g tp -> Adjoint op decl_of def_of leaves g -> length seed = n_slots ->
-      moves u0 leaves X dX -> sides op decl_of def_of side_of g w nats (X u0) ->
+      moves u0 leaves X dX -> sides op decl_of def_of side_of held g w nats (X u0) ->
       let K := kern decl_of def_of Rnum w in
       let values := eval [] K nats g (X u0) in
-      D u0 (fun u => pairing n_slots (map Some (eval [] K nats g (X u))) seed)
+      D u0 (fun u => pairing n_slots (map Some (held_eval w nats (X u0) (X u))) seed)
         (fun u => pairing (n_leaves leaves) (dX u)
            (backward_dense_from (tadd (R := Rnum)) [] K nats (real_slot op leaves g) tp values seed)).
     Proof.
       intros Hlink Hadj Hseed HX Hside K values.
-      pose proof (jvp_is_derivative op decl_of def_of side_of all_sized all_differentiable w nats u0 g leaves X dX
+      pose proof (jvp_is_derivative op decl_of def_of side_of held all_sized all_differentiable held_still w nats u0 g leaves X dX
         HX typed Hside) as M. fold K in M.
       destruct (Hlink (list Rnum) (tadd (R := Rnum)) [] K nats (real_slot op leaves g) (X u0) seed
         (moves_length HX u0) Hseed) as [_ E].
@@ -143,7 +148,7 @@ Section Headline.
       cbv zeta in A. fold K in A. fold values in E.
       apply D_ext with
         (f := fun u => rsumn n_slots (fun k => rsumn (size_of k) (fun i =>
-          rget (dense (R := Rnum) (nth k seed None)) i * rget (slot (eval [] K nats g (X u)) k) i)%R))
+          rget (dense (R := Rnum) (nth k seed None)) i * rget (slot (held_eval w nats (X u0) (X u)) k) i)%R))
         (l := fun u => rsumn n_slots (fun k => rsumn (size_of k) (fun i =>
           rget (dense (R := Rnum) (nth k seed None)) i *
           rget (dense (R := Rnum) (nth k (jvp_ctx [] K nats g (X u0) (dX u)) None)) i)%R)).
@@ -152,15 +157,15 @@ Section Headline.
       - intro u. rewrite E, <- A. apply (sumn_ext Rnum). intros k _. apply (sumn_ext Rnum). intros i _.
         apply Rmult_comm.
       - apply D_sumn. intros k _. apply D_sumn. intros i _.
-        exact (D_scal u0 _ (fun u => rget (slot (eval [] K nats g (X u)) k) i)
+        exact (D_scal u0 _ (fun u => rget (slot (held_eval w nats (X u0) (X u)) k) i)
           (fun u => rget (dense (R := Rnum) (nth k (jvp_ctx [] K nats g (X u0) (dX u)) None)) i) (moves_D M k i)).
     Qed.
 
     (** Reverse mode: the derivative of every seeded sum of slots is what the tape's gradient says. *)
     Theorem graph_derivative : Linked op decl_of leaves g tp -> Adjoint op decl_of def_of leaves g ->
-      Derivative op decl_of def_of side_of leaves g tp.
+      Derivative op decl_of def_of side_of held leaves g tp.
     Proof.
-      intros Hlink Hadj w nats x dx seed Hfit Hseed Hside K slots. split.
+      intros Hlink Hadj w nats x dx seed Hfit Hseed Hside K values slots. split.
       - intros k i _. exact (jvp_along_line w nats x dx Hfit Hside k i).
       - pose proof (line_zero x dx Hfit) as E0. unfold sides in Hside. rewrite <- E0 in Hside.
         pose proof (D_is_derive _ _ _ (gradient_is_derivative (U := R_NormedModule) 0%R (line x dx) (scaled dx) w nats seed

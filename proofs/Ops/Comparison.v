@@ -56,7 +56,8 @@ Lemma sign_differentiable : side_enough op_sign_decl sign_def sign_side.
 Proof. by_stillness sign_expr; auto. Qed.
 
 (** A detached value moves with its operand while its derivative is 0 by definition: no point is a point where that
-    is a derivative, so the side condition is never met, and theorems about derivatives say nothing of such graphs. *)
+    is a derivative, so the side condition is never met. Theorems about graphs do not ask it: they speak of the
+    function in which detached values are held where they are ([held_of] in Certificates/Certify.v). *)
 Definition detach_def := piecewise_constant detach_expr.
 Definition detach_side : side_cond := fun _ _ _ _ _ _ => False.
 Lemma detach_sized : well_sized op_detach_decl detach_def. Proof. by_block. Qed.

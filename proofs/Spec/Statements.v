@@ -15,6 +15,9 @@ Section Statements.
   Variable def_of : op -> opdef.
   (** Where an op is differentiable, at real operand values: relu input not 0, log argument positive, no ties … *)
   Variable side_of : op -> world -> list attr -> list shape -> shape -> list (list N) -> list (list R) -> Prop.
+  (** Ops whose derivative is 0 by definition although their value moves: detach. Theorems about derivatives speak
+      of the function in which such values are held where they are. *)
+  Variable held : op -> bool.
 
   Variable leaves : list ty.
   Variable g : graph op.
@@ -51,14 +54,27 @@ Section Statements.
       pairing n_slots (jvp_ctx [] K nats g x dx) seed
       = pairing n_leaves dx (backprop_all_ctx tadd [] K (saves_of decl_of) nats real_slot g x seed).
 
-  (** Every node meets the side condition of its op at the values it sees. *)
+  (** [eval], with the values of held nodes taken from [base], which is over the whole context. Without such nodes,
+      and at the point where [base] was computed, it is [eval]. *)
+  Fixpoint eval_held (w : world) (nats : N -> N) (base : list (list Rnum)) (g : graph op) (ctx : list (list Rnum)) :
+      list (list Rnum) :=
+    match g with
+    | [] => ctx
+    | n :: g' =>
+        let v := if held (c_op (n_call n)) then nth (length ctx) base []
+                 else node_value [] (kern decl_of def_of Rnum w) nats ctx n in
+        eval_held w nats base g' (ctx ++ [v])
+    end.
+
+  (** Every node meets the side condition of its op at the values it sees; a held node has none. *)
   Fixpoint sides_from (w : world) (nats : N -> N) (g : graph op) (ctx : list (list Rnum)) : Prop :=
     match g with
     | [] => True
     | n :: g' =>
         let c := n_call n in
         let K := kern decl_of def_of Rnum w in
-        side_of (c_op c) w (c_attrs c) (map t_shape (c_tys c)) (t_shape (c_out c)) (node_nats nats n) (values [] ctx n) /\
+        (held (c_op c) = false ->
+         side_of (c_op c) w (c_attrs c) (map t_shape (c_tys c)) (t_shape (c_out c)) (node_nats nats n) (values [] ctx n)) /\
         sides_from w nats g' (ctx ++ [node_value [] K nats ctx n])
     end.
   Definition sides (w : world) (nats : N -> N) (x : list (list Rnum)) : Prop := sides_from w nats g x.
@@ -85,13 +101,13 @@ Section Statements.
     forall (w : world) (nats : N -> N) (x : list (list Rnum)) (dx seed : list (option (list Rnum))),
       fits x dx -> length seed = n_slots -> sides w nats x ->
       let K := kern decl_of def_of Rnum w in
-      let slots t := eval [] K nats g (line x dx t) in
+      let values := eval [] K nats g x in
+      let slots t := eval_held w nats values g (line x dx t) in
       (forall k i, k < n_slots ->
          is_derive (fun t => tget (nth k (slots t) []) i) 0%R
                    (tget (dense (nth k (jvp_ctx [] K nats g x dx) None)) i)) /\
-      (let values := eval [] K nats g x in
-       is_derive (fun t => pairing n_slots (map Some (slots t)) seed) 0%R
-         (pairing n_leaves dx (backward_dense_from tadd [] K nats real_slot tp values seed))).
+      is_derive (fun t => pairing n_slots (map Some (slots t)) seed) 0%R
+        (pairing n_leaves dx (backward_dense_from tadd [] K nats real_slot tp values seed)).
 
   Definition Certified : Prop := Linked /\ Adjoint /\ Derivative.
 End Statements.
