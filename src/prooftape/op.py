@@ -233,7 +233,6 @@ class Op:
     domain: Domain = EVERYWHERE
     convention: str = ""
     accuracy: str = ""
-    theorem: str = ""
     out_dtype: str = REAL
     operand_dtypes: tuple[str, ...] = ()
     variadic: bool = False
