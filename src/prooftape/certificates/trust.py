@@ -14,8 +14,8 @@ from typing import Final
 from prooftape.errors import TrustError
 from prooftape.graph import Graph
 from prooftape.op import Op
-from prooftape.ops import find, is_outside
-from prooftape.theory.contents import OpFacts, op_facts
+from prooftape.ops import is_own
+from prooftape.theory.contents import OpFacts, facts_of
 
 LEVELS: Final = ("proved", "checked", "tested", "assumed")
 COLUMNS: Final = ("op", "nodes", "link", "adjoint", "derivative", "exact-tested", "tail accuracy", "kernel")
@@ -87,12 +87,12 @@ class Trust(Sequence[Row]):
 
 def trust(graph: Graph, scalar: str = "float32") -> Trust:
     """One row for each op used in the graph. `scalar` names the numbers it runs in (column kernel)."""
-    used = Counter(n.call.op.name for n in graph.nodes)
-    return Trust([_row(find(name), n, scalar) for name, n in used.items()])
+    used = Counter(n.call.op for n in graph.nodes)
+    return Trust([_row(op, n, scalar) for op, n in used.items()])
 
 
 def _row(op: Op, nodes: int, scalar: str) -> Row:
-    facts = op_facts().get(op.name)
+    facts = facts_of(op)
     known = facts is not None
     return Row(
         op=op.name,
@@ -102,7 +102,7 @@ def _row(op: Op, nodes: int, scalar: str) -> Row:
         link="proved" if known else "checked: any kernels, no certificate",
         adjoint="proved" if known else "assumed",
         derivative=_derivative(facts),
-        exact_tested="tested" if not is_outside(op) else "assumed",
+        exact_tested="tested" if is_own(op) else "assumed",
         tail_accuracy=_tail(op, scalar),
         kernel=_kernel(scalar),
     )
@@ -118,7 +118,7 @@ def _derivative(facts: OpFacts | None) -> str:
 
 def _tail(op: Op, scalar: str) -> str:
     if not scalar.startswith(("float", "bfloat")):
-        return "proved: exact numbers"
+        return "no tail: exact numbers"
     if op.accuracy:
         return f"tested: {op.accuracy}"
     return "assumed" if op.transcendental else "no tail: arithmetic alone"
@@ -130,12 +130,12 @@ def _kernel(scalar: str) -> str:
 
 def require_proved(graph: Graph, ids: Sequence[int], what: str) -> None:
     """Raise `TrustError` naming the first of these nodes whose op has no proved adjoint and derivative."""
-    facts, base = op_facts(), len(graph.leaves)
+    base = len(graph.leaves)
     for id in ids:
         if id < base:
             continue
         op = graph.nodes[id - base].call.op
-        if op.name not in facts:
+        if facts_of(op) is None:
             raise TrustError(
                 f'{what}: require="proved", but {op.name} ({graph.describe(id)}) is not an op of the theory; '
                 "its rules are tested at best: add its Rocq file (docs/adding-an-op.md), or drop `require`",

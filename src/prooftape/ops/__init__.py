@@ -56,6 +56,11 @@ def is_outside(op: Op) -> bool:
     return _outside.get(op.name) is op
 
 
+def is_own(op: Op) -> bool:
+    """Whether it is one of this package's own records: neither registered nor another of the same name."""
+    return _found().get(op.name) is op
+
+
 def named_op(op: object) -> Op:
     """The op of this name, or the op itself; raises `OperandError` with the closest names there are."""
     if isinstance(op, Op):

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from prooftape.errors import ProverError, UnknownTheoremError
+from prooftape.op import Op
+from prooftape.ops import is_own
 from prooftape.theory import sources
 
 if TYPE_CHECKING:
@@ -139,6 +141,11 @@ def _unknown(name: str) -> str:
 def op_facts() -> dict[str, OpFacts]:
     """What the theory says of each op it knows, by name."""
     return {o["name"]: OpFacts(**o) for o in _contents()["ops"]}
+
+
+def facts_of(op: Op) -> OpFacts | None:
+    """What the theory says of this very record; None for one that only has the name of a proved op."""
+    return op_facts().get(op.name) if is_own(op) else None
 
 
 def proved_ops() -> frozenset[str]:

@@ -29,7 +29,7 @@ def read(place: Path | None = None) -> dict[str, bytes]:
     """All source files by relative path, e.g. `Spec/Graph.v`, in sorted order."""
     root = place or folder()
     files = [*root.glob("*.v"), *(f for name in FOLDERS for f in (root / name).glob("*.v"))]
-    return {str(f.relative_to(root)): f.read_bytes() for f in sorted(files) if f.is_file()}
+    return {f.relative_to(root).as_posix(): f.read_bytes() for f in sorted(files) if f.is_file()}
 
 
 def digest(sources: dict[str, bytes]) -> str:
