@@ -1,6 +1,6 @@
 """How the data of a graph is written as Rocq terms: attributes, types, calls.
 
-Every function prints one form only, and `grammar.py` accepts that form only.
+Every function prints one form only, and the grammar in `text.py` accepts that form only.
 """
 
 from __future__ import annotations

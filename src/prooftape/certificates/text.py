@@ -160,7 +160,7 @@ class _Reader:
                     raise Refusal(f"the last {what} must not end in ';'", self.at - 1)
                 return n
             if n and ended:
-                raise Refusal(f"expected ']. ' after the last {what}, found {line[:80]!r}", self.at)
+                raise Refusal(f"the {what} before must end in ';', found {line[:80]!r} after it", self.at)
             ended = not line.endswith(";")
             found = _GRAMMAR[what].fullmatch(line.removesuffix(";"))
             if found is None:
