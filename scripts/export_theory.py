@@ -4,7 +4,7 @@
     python scripts/export_theory.py --check    ask the prover and compare; exit status 1 if anything differs
 
 Written: src/prooftape/theory/contents.json (what `prooftape.theorems` and `trust` read), and for people in
-proofs/gold/statements.txt, assumptions.txt and sides.txt.
+proofs/gold: statements.txt, assumptions.txt, sides.txt, and definitions.txt with all that Spec defines.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _THEOREM = re.compile(
     r"Definition (?P<name>\w+) := @(?P<module>\w+)\.(?P<proof>\w+)\.",
     re.DOTALL,
 )
+_DEFINED = re.compile(r"^ *(?:Definition|Fixpoint|Inductive|Record) (\w+)", re.MULTILINE)
 _SIDE = re.compile(r"\| op_(?P<op>\w+) => (?P<module>\w+)\.(?P<name>\w+_side)\n")
 
 
@@ -74,6 +75,20 @@ def export(prover: Prover, theory: Path) -> dict[str, Any]:
     }
 
 
+def definitions(prover: Prover, theory: Path) -> str:
+    """Every definition of Spec/, as Rocq prints it: what the statements mean."""
+    parts = []
+    for file in sorted((sources.folder() / "Spec").glob("*.v")):
+        names = _DEFINED.findall(file.read_text())
+        module = f"From Prooftape.Spec Require Import {file.stem}.\n"
+        # in full: `Print Graph.` is a command of its own
+        questions = [f"Print {sources.LOGICAL_NAME}.Spec.{file.stem}.{n}." for n in names]
+        answers = ask(prover, theory, questions, NOTATION + module)
+        printed = (re.sub(r"\n\n?Arguments .*", "", a, flags=re.DOTALL) for a in answers)
+        parts.append(f"Spec/{file.name}\n\n" + "\n\n".join(printed))
+    return "\n\n".join(parts)
+
+
 def _check_witnesses(theorems: list[dict[str, Any]]) -> None:
     """Every statement with a hypothesis needs an instance of it in Witnesses.v: no theorem is vacuous."""
     text = (sources.folder() / "Witnesses.v").read_text()
@@ -107,7 +122,7 @@ def _ops(prover: Prover, theory: Path, files: dict[str, str], specs: dict[str, s
     return ops
 
 
-def texts(contents: dict[str, Any]) -> dict[Path, str]:
+def texts(contents: dict[str, Any], defined: str) -> dict[Path, str]:
     """The files and what they should hold."""
     theorems, ops = contents["theorems"], contents["ops"]
     note = "Printed by scripts/export_theory.py; compared by `make proofs`.\n\n"
@@ -123,6 +138,7 @@ def texts(contents: dict[str, Any]) -> dict[Path, str]:
         GOLD / "statements.txt": note + statements + "\n",
         GOLD / "assumptions.txt": note + axioms + "\n",
         GOLD / "sides.txt": note + sides + "\n",
+        GOLD / "definitions.txt": note + defined + "\n",
     }
 
 
@@ -137,7 +153,8 @@ def main() -> int:
         print("no Rocq prover on the path", file=sys.stderr)
         return 2
     status = 0
-    for path, text in texts(export(prover, compiled(prover))).items():
+    theory = compiled(prover)
+    for path, text in texts(export(prover, theory), definitions(prover, theory)).items():
         old = path.read_text() if path.exists() else ""
         if old == text:
             continue
