@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from prooftape.attributes import AttrValue
 from prooftape.certificates.text import emit
 from prooftape.certificates.verdict import Verdict
 from prooftape.certificates.verify import verify_bytes
 from prooftape.files import write_atomically
 from prooftape.graph import Graph
-from prooftape.op import Call
+from prooftape.op import Call, Op
 from prooftape.tape import Tape, compile_tape
 from prooftape.theory import sources
 from prooftape.theory.build import Progress
@@ -54,8 +55,19 @@ def _outside_theory(graph: Graph, tape: Tape) -> Verdict | None:
         if name not in known:
             reason = f"node %{id}: {name} is not an op of the theory, which knows {len(known)} ops"
             return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
-        for a, value in zip(call.op.attrs, call.attrs, strict=True):
-            if isinstance(value, float) and not math.isfinite(value) and name != "clamp":
-                reason = f"node %{id}: attribute {a.name} of {name} is {value}, which is no real number"
-                return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+        unreal = unreal_attribute(call.op, call.attrs)
+        if unreal is not None:
+            value = call.attr(unreal)
+            reason = f"node %{id}: attribute {unreal} of {name} is {value}, which is no real number"
+            return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+    return None
+
+
+def unreal_attribute(op: Op, attrs: Sequence[AttrValue]) -> str | None:
+    """The name of the first number attribute that is infinite or nan; clamp's -inf and inf mean no bound."""
+    for a, value in zip(op.attrs, attrs, strict=True):
+        if isinstance(value, float) and not math.isfinite(value):
+            no_bound = op.name == "clamp" and value == {"lo": -math.inf, "hi": math.inf}[a.name]
+            if not no_bound:
+                return a.name
     return None
