@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 
 import prooftape as pt
+from prooftape.certificates.text import emit
+from prooftape.certificates.verdict import THEOREMS
 from prooftape.ops import find
+from prooftape.theory import sources
+from prooftape.theory.prover import HOW_TO_GET
 from prooftape.training import load_checkpoint
 
 pytest.importorskip("typer")
@@ -42,34 +47,124 @@ def run(data: digits.Digits, out: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     return good, text.getvalue()
 
 
-def test_too_little_training_is_reported_as_failure(
-    few: digits.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good, text = run(few, tmp_path / "new", monkeypatch)
-    assert not good
+@dataclasses.dataclass
+class Unchecked:
+    """One run with too little training and without a prover."""
+
+    good: bool
+    text: str
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def unchecked(few: digits.Digits, tmp_path_factory: pytest.TempPathFactory) -> Unchecked:
+    out = tmp_path_factory.mktemp("demo") / "new"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PATH", str(out / "nothing here"))
+        return Unchecked(*run(few, out, monkeypatch), out)
+
+
+def test_too_little_training_is_reported_as_failure(unchecked: Unchecked) -> None:
+    text = unchecked.text
+    assert not unchecked.good
     assert "FAILED test accuracy of 97%" in text
     assert "ok     gradient = forward mode within rounding" in text
     assert "ok     exact equality on the reduced copy" in text
-    assert (tmp_path / "new" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "unchecked certificate of the training step's graph and tape" in text
+    assert (unchecked.out / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_checkpoint_has_the_trained_weights_and_the_graph(
-    few: digits.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_checkpoint_has_the_trained_weights_and_the_graph(unchecked: Unchecked) -> None:
     pytest.importorskip("safetensors")
-    run(few, tmp_path, monkeypatch)
-    found = load_checkpoint(tmp_path / "digits.safetensors")
+    found = load_checkpoint(unchecked.out / "digits.safetensors")
     assert found.step == 4 and found.state is not None and found.state.step == 4
     assert found.graph is not None and found.graph.nodes[-1].op == "cross_entropy"
     assert set(found.params) == {"w1", "b1", "w2", "b2", "w3", "b3"}
 
 
 @pytest.mark.slow
-def test_the_whole_demo_reaches_its_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(tmp_path)]) == 0
+def test_the_whole_demo_reaches_its_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing here"))
+    assert main(["demo", "--out", str(tmp_path)]) == 0  # no prover is no failure
     text = capsys.readouterr().out
     assert "FAILED" not in text and "ok     test accuracy of 97%" in text
+    assert "\nunchecked certificate of the training step's graph and tape\n" in text
     assert (tmp_path / "loss.png").exists()
+
+
+# -- the certificate ----------------------------------------------------------------------------------------
+def ending(text: str) -> list[str]:
+    """What the demo prints from the certificate on."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return lines[lines.index("The certificate of a training step, from weights and images to the loss:") :]
+
+
+def test_without_a_prover_the_demo_says_how_to_get_one(unchecked: Unchecked) -> None:
+    cert, graph = unchecked.out / "digits.v", unchecked.out / "digits.graph"
+    assert ending(unchecked.text)[1:7] == [
+        "7 leaves, 9 nodes; 2 of the 4 steps ran this graph,",
+        "the others one for a smaller batch.",
+        f"  unchecked: there is no Rocq prover on the path; {HOW_TO_GET}",
+        f"  certificate: {cert}   (check it: prooftape verify {cert} --graph {graph})",
+        f"  what the gradients rest on, op by op: prooftape trust {graph}",
+        "  weakest link: linear, tested in exact-tested, tail accuracy, kernel",
+    ]
+
+
+def test_what_is_certified_is_the_graph_that_was_trained_with(
+    few: digits.Digits, unchecked: Unchecked
+) -> None:
+    pytest.importorskip("safetensors")
+    graph = pt.Graph.load(unchecked.out / "digits.graph")
+    s = pt.Session()
+    net = digits.Network.fresh(s, np.random.default_rng(0))
+    scores = digits.record(s, net, few.train[: digits.BATCH]).scores
+    s.cross_entropy(scores, s.input_nat_vec(few.train_labels[: digits.BATCH]))
+    assert graph == s.graph == load_checkpoint(unchecked.out / "digits.safetensors").graph
+    theory = sources.digest(sources.read())
+    assert (unchecked.out / "digits.v").read_text() == emit(graph, s.compile_tape(), theory)
+
+
+def test_a_broken_prover_fails_no_network(
+    few: digits.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "coqc").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "coqc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, text = run(few, tmp_path, monkeypatch)
+    assert ending(text)[3].startswith(f"  unchecked: {tmp_path / 'coqc'} --version ended with status 3; ")
+    assert "unchecked certificate of the training step's graph and tape" in text
+    assert (tmp_path / "digits.v").is_file()
+
+
+def test_a_refused_certificate_is_a_failure(
+    few: digits.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "REQUIRED_ACCURACY", 0.0)  # the certificate alone decides
+    refused = pt.Verdict("refused", nodes=9, reason="node %7: no", node=7)
+    monkeypatch.setattr(pt.Session, "certify", lambda *given: refused)
+    good, text = run(few, tmp_path, monkeypatch)
+    assert not good and text.count("FAILED") == 1
+    assert "FAILED certificate of the training step's graph and tape" in text
+    assert ending(text)[3] == "  refused: node %7: no"
+
+
+@pytest.mark.slow
+@pytest.mark.proofs
+def test_the_demo_ends_with_a_proof(
+    few: digits.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, text = run(few, tmp_path, monkeypatch)
+    lines = [line for line in ending(text) if not line.startswith("compiling the theory")]
+    assert re.fullmatch(
+        r"  proved by Rocq in \d+\.\d s, of this very graph and the tape that ran it:", lines[3]
+    )
+    assert lines[4:7] == [f"    {name}: {meaning}" for name, meaning in THEOREMS.items()]
+    assert lines[7].startswith("    from the axioms ") and "functional_extensionality_dep" in lines[7]
+    assert "ok     certificate of the training step's graph and tape" in lines
+    assert pt.verify(tmp_path / "digits.v", pt.Graph.load(tmp_path / "digits.graph")).proved
 
 
 def test_the_split_keeps_test_images_out_of_training() -> None:

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from prooftape.cli import doctor, main
-from prooftape.errors import ProofTapeError
+from prooftape.errors import ProofTapeError, ProverError
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
 
@@ -151,7 +151,84 @@ def test_rocq_is_asked_for_its_version(
     found = find(doctor.examine(), "coqc")
     assert (found.state, found.version) == (state, version)
     program.write_text("#!/bin/sh\nexit 3\n")
-    assert find(doctor.examine(), "coqc").state == "broken"
+    report = doctor.examine()
+    assert find(report, "coqc").state == "broken" and report.status == 1
+    assert find(report, "coquelicot").state == "missing"  # whom should one ask
+
+
+def prover(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str = "8.16.1") -> Path:
+    """A coqc that says where its libraries are; returns the folder of Coquelicot, which is empty."""
+    program, library = folder / "coqc", folder / "lib" / "user-contrib" / "Coquelicot"
+    asked = f'if [ "$1" = -where ]; then echo {folder / "lib"}; else echo "version {version}"; fi'
+    program.write_text(f"#!/bin/sh\n{asked}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(program))
+    library.mkdir(parents=True)
+    return library
+
+
+def test_coquelicot_is_looked_for_beside_the_prover(
+    world: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    library = prover(tmp_path, monkeypatch)
+    report = doctor.examine()
+    found = find(report, "coquelicot")
+    assert (found.state, found.remedy) == ("missing", "Debian, Ubuntu: apt-get install libcoq-coquelicot")
+    assert found.use == "the real analysis of the proofs" and report.status == 0
+    (library / "Coquelicot.vo").write_bytes(b"")
+    assert find(doctor.examine(), "coquelicot").state == "ok"
+
+
+def test_without_a_prover_nothing_of_it_is_there(
+    world: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROOFTAPE_CACHE", str(tmp_path))
+    report = doctor.examine()
+    states = {f.name: (f.state, f.remedy) for f in report.findings if f.group == "proofs"}
+    assert states == {
+        "coqc": ("missing", "Debian, Ubuntu: apt-get install coq libcoq-coquelicot"),
+        "coquelicot": ("missing", "Debian, Ubuntu: apt-get install libcoq-coquelicot"),
+        "theory": ("later", ""),
+    }
+    assert report.status == 0
+
+
+def test_the_theory_is_compiled_or_will_be(
+    world: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prover(tmp_path, monkeypatch)
+    cache, files = tmp_path / "cache", {"Spec/A.v": b"", "Theorems.v": b""}
+    monkeypatch.setenv("PROOFTAPE_CACHE", str(cache))
+    monkeypatch.setattr(doctor.sources, "read", lambda: files)
+    report = doctor.examine()
+    found = find(report, "theory")
+    assert (found.state, found.version) == ("later", doctor.sources.digest(files)[:12])
+    assert found.remedy == f"the first certificate compiles it into {cache}, which takes minutes"
+    assert report.status == 0 and not cache.exists()  # asking compiles nothing
+
+    target = doctor.build.folder_of(files, "8.16.1")
+    (target / "Spec").mkdir(parents=True)
+    (target / "Spec" / "A.vo").write_bytes(b"")
+    assert find(doctor.examine(), "theory").state == "later"  # half of it is not it
+    (target / "Theorems.vo").write_bytes(b"")
+    found = find(doctor.examine(), "theory")
+    assert (found.state, found.remedy) == ("ok", "")
+
+
+def test_missing_sources_of_the_theory_are_a_broken_install(
+    world: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> dict[str, bytes]:
+        raise ProverError("the theory's sources are missing from the installation")
+
+    monkeypatch.setattr(doctor.sources, "read", read)
+    report = doctor.examine()
+    found = find(report, "theory")
+    assert (found.state, found.remedy) == (
+        "broken",
+        "the theory's sources are missing from the installation; pip install --force-reinstall prooftape",
+    )
+    assert report.status == 1
 
 
 def test_an_unknown_extra_is_refused() -> None:

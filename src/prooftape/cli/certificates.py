@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from prooftape.certificates.certify import certify
 from prooftape.certificates.trust import COLUMNS
@@ -22,6 +23,7 @@ from prooftape.scalars import scalar as scalar_named
 from prooftape.theory.build import Progress as Report
 
 STATUS = {"proved": 0, "refused": 1, "unchecked": 2}
+STYLE = {"proved": "green", "refused": "bold red", "unchecked": "yellow"}
 
 
 def certify_file(file: Path, out: Path, console: Console) -> int:
@@ -53,14 +55,14 @@ def trust_file(file: Path, scalar: str, console: Console) -> None:
     for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for row in found:
-        table.add_row(*row.cells)
+        table.add_row(*map(Text, row.cells))
     console.print(table)
     console.print(found.lines()[-1], soft_wrap=True)
 
 
 def show(verdict: Verdict, console: Console) -> int:
     """Print a verdict; returns the exit status."""
-    console.print(str(verdict), style="green" if verdict.proved else "bold red", soft_wrap=True, markup=False)
+    console.print(Text(str(verdict), style=STYLE[verdict.outcome]), soft_wrap=True)
     if verdict.proved:
         for name in verdict.theorems:
             console.print(f"  {name}: {THEOREMS[name]}", soft_wrap=True)
