@@ -165,6 +165,14 @@ def test_an_op_from_outside_is_refused_by_name_and_node(tmp_path: Path, twice: p
     assert s.certify(s.ref(0)).outcome == "unchecked"  # before it there is nothing to refuse
 
 
+def test_the_name_of_an_op_of_the_theory_is_not_enough() -> None:
+    wrong = replace(find("relu"), vjp=find("neg").vjp, _calls={})
+    s = pt.Session()
+    reason = "node %2: it runs another op than the relu of the theory, under the same name"
+    verdict = s.certify(s.apply(wrong, s.relu(s.input(1.0))))
+    assert verdict == pt.Verdict("refused", nodes=2, reason=reason, node=2)
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [

@@ -14,6 +14,7 @@ from prooftape.certificates.verify import verify_bytes
 from prooftape.files import write_atomically
 from prooftape.graph import Graph
 from prooftape.op import Call, Op
+from prooftape.ops import is_own
 from prooftape.tape import Tape, compile_tape
 from prooftape.theory import sources
 from prooftape.theory.build import Progress
@@ -54,6 +55,9 @@ def _outside_theory(graph: Graph, tape: Tape) -> Verdict | None:
         name = call.op.name
         if name not in known:
             reason = f"node %{id}: {name} is not an op of the theory, which knows {len(known)} ops"
+            return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+        if not is_own(call.op):  # its rules are not those the theory speaks of
+            reason = f"node %{id}: it runs another op than the {name} of the theory, under the same name"
             return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
         unreal = unreal_attribute(call.op, call.attrs)
         if unreal is not None:
