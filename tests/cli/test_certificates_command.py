@@ -16,6 +16,7 @@ from prooftape.certificates.verdict import THEOREMS
 from prooftape.cli import main
 from prooftape.errors import ProverError
 from prooftape.ops import find
+from prooftape.theory.contents import op_facts
 from prooftape.theory.prover import HOW_TO_GET
 
 pytest.importorskip("typer")
@@ -91,7 +92,7 @@ def test_an_op_from_outside_is_refused(
     assert (status, err) == (1, "")
     assert out == (
         f"{tmp_path / 'g'}: 1 leaf, 1 node\n"
-        "refused: node %1: twice is not an op of the theory, which knows 119 ops\n"
+        f"refused: node %1: twice is not an op of the theory, which knows {len(op_facts())} ops\n"
     )
     assert not (tmp_path / "g.v").exists()
 
