@@ -47,21 +47,28 @@ Section Cases.
     blame (same_opt (k_jvp K (q_nats q) (q_in q) y (q_dx q)) (q_jvp q)) WrongJvp ++
     blame (all2 same_opt (k_vjp K (q_nats q) saved (q_ct q) (map is_real (c_tys c))) (q_vjp q)) WrongVjp.
 
+  (** leaves, tangents of the leaves and a seed go in; values, tangents and cotangents of all slots come out *)
   Record trace := Trace {
     r_leaves : list ty; r_graph : graph op; r_tape : tape op; r_nats : list N; r_world : world;
-    r_in : list ten; r_seed : list (option ten);
-    r_values : list ten; r_gradients : list (option ten) }.
+    r_in : list ten; r_dx : list (option ten); r_seed : list (option ten);
+    r_values : list ten; r_tangents : list (option ten); r_gradients : list (option ten) }.
 
   Definition trace_faults (r : trace) : list fault :=
     let K := kern decl_of def_of R (r_world r) in
     let nats i := nth (N.to_nat i) (r_nats r) 0%N in
     let tys := r_leaves r ++ map (fun n => c_out (n_call n)) (r_graph r) in
     let wanted i := is_real (nth (N.to_nat i) tys (Ty Mask [])) in
+    let typed n := let c := n_call n in
+      match infer (decl_of (c_op c)) (def_of (c_op c)) (c_attrs c) (c_tys c) (c_nats c) with
+      | Some t => same_type t (c_out c) | None => false end in
     let values := eval [] K nats (r_graph r) (r_in r) in
+    let tangents := jvp_ctx [] K nats (r_graph r) (r_in r) (r_dx r) in
     let spec := backprop_all_ctx tadd [] K (saves_of decl_of) nats wanted (r_graph r) (r_in r) (r_seed r) in
     let run := forward_from [] K nats (r_tape r) (r_in r) in
     let loop := backward_dense_from tadd [] K nats wanted (r_tape r) run (r_seed r) in
+    blame (forallb typed (r_graph r)) WrongType ++
     blame (all2 same_ten values (r_values r)) WrongForward ++
+    blame (all2 same_opt tangents (r_tangents r)) WrongJvp ++
     blame (all2 same_opt spec (r_gradients r)) WrongVjp ++
     blame (all2 same_ten run (r_values r)) WrongTapeValues ++
     blame (all2 same_opt loop (r_gradients r)) WrongTapeGradients.

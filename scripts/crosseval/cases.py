@@ -2,10 +2,14 @@
 
 Rational cases run every op on the stand-ins of `prooftape.testing.mirror`. Polynomial cases run polynomial
 ops on variables, so that agreement is agreement on all inputs of the shape.
+
+An op that subtracts a maximum under an exponential is run on integers only: there the stand-ins give
+exp(x - m) / exp(y - m) = exp(x) / exp(y).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +19,30 @@ from typing import Any
 import numpy as np
 
 from crosseval import polynomials, values
+from crosseval.samples import FIRST_ROW, NOTHING, samples, shifts, unit
 from prooftape.arrays.structure import Arr
 from prooftape.certificates import terms
 from prooftape.errors import ScalarError
+from prooftape.numbers import Number
 from prooftape.op import Call, Op, Operand, Sample
 from prooftape.ops.random import draw as draw_stream
-from prooftape.testing.mirror import apply, mirror_rationals
+from prooftape.testing.mirror import MirrorArrays, mirror_rationals
 from prooftape.testing.values import draw, filled
 from prooftape.types import BOOL, REAL, TensorType
 
-INTEGERS_ONLY = frozenset(["softmax", "attention"])
-"""Families that shift by a maximum under an exponential: exp is only a homomorphism on integers here."""
-INTEGER_OPS = frozenset(["logsumexp", "cross_entropy", "smooth_max_pool", "smooth_max_pool2d"])
 DRAWS = 2
+
+
+class _Rationals(MirrorArrays):
+    """An infinite bound of `clamp` is a number beyond all others here; nothing else may be infinite."""
+
+    def _literal(self, value: Number) -> Any:
+        if isinstance(value, float) and math.isinf(value):
+            value = int(math.copysign(10**60, value))
+        return super()._literal(value)
+
+
+RATIONALS = _Rationals("rationals", mirror_rationals().xp.element)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +54,23 @@ class Case:
     term: str
 
 
-def samples(op: Op) -> Iterator[Sample]:
-    """The record's own samples, then the edge cases this file adds."""
-    yield from op.samples()
-    yield from _out_of_range(op)
-
-
-def _out_of_range(op: Op) -> Iterator[Sample]:
-    """Indices beyond the end and repeated ones, for ops that read naturals."""
-    if not op.nats:
-        return
-    for sample in op.samples():
-        if any(sample.nats):
-            yield Sample(sample.operands, sample.attrs, tuple(tuple(9 for _ in v) for v in sample.nats))
-            yield Sample(sample.operands, sample.attrs, tuple(tuple(0 for _ in v) for v in sample.nats))
-
-
 def rational_cases(op: Op, rng: random.Random) -> Iterator[Case]:
     """Every sample of the op on random rationals, `DRAWS` times, ties among the values included."""
     for sample in samples(op):
         for round in range(DRAWS):
-            yield _case(op, sample, mirror_rationals().xp, _drawer(op, sample, rng, round), values.rational)
+            yield _case(op, sample, RATIONALS, _drawer(op, sample, rng, round), values.rational)
 
 
 def polynomial_cases(op: Op) -> Iterator[Case]:
     """Every sample of a polynomial op on variables; nothing for an op that is not polynomial."""
-    for sample in op.samples():
+    for sample in samples(op):
         counter = iter(range(10**6))
 
         def fresh(operand: Operand, counter: Iterator[int] = counter) -> Arr:
             n = int(np.prod(operand.shape, dtype=np.int64))
             return filled([polynomials.variable(next(counter)) for _ in range(n)], operand.shape)  # type: ignore[misc]
 
-        if any(o.kind == "mask" for o in sample.operands):
+        if any(o.kind.startswith("mask") for o in sample.operands):
             continue
         try:
             yield _case(op, sample, polynomials.vocabulary(), fresh, polynomials.term)
@@ -80,26 +79,21 @@ def polynomial_cases(op: Op) -> Iterator[Case]:
 
 
 def _drawer(op: Op, sample: Sample, rng: random.Random, round: int) -> Callable[[Operand], Arr]:
-    integers = op.family in INTEGERS_ONLY or op.name in INTEGER_OPS
-    position = iter(range(100))
-    unit = 1
-    if op.name.startswith("smooth_max_pool"):
-        unit = Fraction(sample.attrs["beta"]).denominator  # type: ignore[arg-type]
+    """Values for operands, then tangents, then the cotangent; integers for an op that `shifts`."""
+    position = iter(range(10**6))
 
     def of(operand: Operand) -> Arr:
-        i = next(position) % max(1, len(sample.operands) + 1)
-        if operand.kind == "mask" or not integers:
-            array = draw(rng, operand)
-            if round and operand.kind == "real":  # small integers: ties and zeros are common
-                array = filled([Fraction(rng.randint(-1, 1)) for _ in range(array.size)], operand.shape)
-            return array
+        scale = unit(op, sample, next(position) % max(1, len(sample.operands) + 1))
+        if operand.kind in (NOTHING, FIRST_ROW):
+            mask = np.full(operand.shape, operand.kind == FIRST_ROW)
+            mask[0] = False
+            return mask
         n = int(np.prod(operand.shape, dtype=np.int64))
-        scale = unit
-        if op.family == "attention" and i == 0:  # scores are over sqrt(head width): make them integers
-            heads = sample.attrs["num_heads"]
-            assert isinstance(heads, int)
-            scale = apply("sqrt", Fraction(operand.shape[1] // heads)).numerator
-        return filled([Fraction(scale * rng.randint(-2, 2)) for _ in range(n)], operand.shape)
+        if operand.kind != "mask" and shifts(op):
+            return filled([scale * rng.randint(-2, 2) for _ in range(n)], operand.shape)
+        if operand.kind == "real" and round:  # ties and zeros are common
+            return filled([Fraction(rng.randint(-1, 1)) for _ in range(n)], operand.shape)
+        return draw(rng, operand)
 
     return of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -16,9 +17,26 @@ def many(items: Iterable[str]) -> str:
     return "[" + ";".join(items) + "]"
 
 
+LONG = 10**12
+"""From here on integers are written in base 16: Rocq reads long decimal ones in quadratic time."""
+
+
+def integer(n: int) -> str:
+    text = f"{n:#x}" if abs(n) >= LONG else str(n)
+    return f"({text})" if n < 0 else text
+
+
 def rational(value: Any) -> str:
     q = as_fraction(as_number(value))
-    return f"Qmake {terms.integer(q.numerator)} {q.denominator}"
+    return f"Qmake {integer(q.numerator)} {integer(q.denominator)}"
+
+
+def binary64(value: Any) -> str:
+    """A float as Rocq reads it back to the same bits."""
+    v = float(value)
+    if math.isfinite(v):
+        return f"({v.hex()})%float"
+    return "nan" if math.isnan(v) else "infinity" if v > 0 else "neg_infinity"
 
 
 def entries(array: Arr) -> list[Any]:
