@@ -69,6 +69,7 @@ bench: setup ## measure against the rivals that are installed
 	$(ONE_THREAD) $(PY) benchmarks/chain.py
 	$(ONE_THREAD) $(PY) benchmarks/mlp.py
 	$(ONE_THREAD) $(PY) benchmarks/recording.py
+	$(ONE_THREAD) $(PY) benchmarks/certificates.py
 
 bench-check: setup ## the promised speeds, against the rivals, one test at a time on a quiet machine
 	$(PYTEST) -m timing
