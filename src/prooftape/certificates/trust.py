@@ -99,7 +99,7 @@ def _row(op: Op, nodes: int, scalar: str) -> Row:
         nodes=nodes,
         # the loop theorem holds for any kernels, so also for those of an op that the theory does not know;
         # only a certificate needs the op's shape rule
-        link="proved" if known else "checked: any kernels, no certificate",
+        link="proved" if known else "proved: of any kernels; no certificate",
         adjoint="proved" if known else "assumed",
         derivative=_derivative(facts),
         exact_tested="tested" if is_own(op) else "assumed",
