@@ -54,11 +54,26 @@ class Case:
     term: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One use of an op, and everything Python computes for it."""
+
+    call: Call
+    nats: Sequence[Sequence[int]]
+    operands: Sequence[Arr]
+    tangents: Sequence[Arr | None]
+    cotangent: Arr
+    value: Arr
+    moved: Arr | None
+    parts: Sequence[Arr | None]
+
+
 def rational_cases(op: Op, rng: random.Random) -> Iterator[Case]:
     """Every sample of the op on random rationals, `DRAWS` times, ties among the values included."""
     for sample in samples(op):
         for round in range(DRAWS):
-            yield _case(op, sample, RATIONALS, _drawer(op, sample, rng, round), values.rational)
+            r = recorded(op, sample, RATIONALS, _drawer(op, sample, rng, round))
+            yield Case(op.name, describe(sample), term(r, values.rational))
 
 
 def polynomial_cases(op: Op) -> Iterator[Case]:
@@ -73,9 +88,10 @@ def polynomial_cases(op: Op) -> Iterator[Case]:
         if any(o.kind.startswith("mask") for o in sample.operands):
             continue
         try:
-            yield _case(op, sample, polynomials.vocabulary(), fresh, polynomials.term)
+            r = recorded(op, sample, polynomials.vocabulary(), fresh)
         except (polynomials.NotPolynomial, ScalarError):
             continue  # an order, a division by a variable, a function: rationals have to do
+        yield Case(op.name, describe(sample), term(r, polynomials.term))
 
 
 def _drawer(op: Op, sample: Sample, rng: random.Random, round: int) -> Callable[[Operand], Arr]:
@@ -98,9 +114,9 @@ def _drawer(op: Op, sample: Sample, rng: random.Random, round: int) -> Callable[
     return of
 
 
-def _case(
-    op: Op, sample: Sample, xp: Any, drawn: Callable[[Operand], Arr], number: Callable[[Any], str]
-) -> Case:
+def recorded(op: Op, sample: Sample, xp: Any, drawn: Callable[[Operand], Arr]) -> Recorded:
+    """Forward, JVP with all tangents present, and VJP with all cotangents wanted."""
+
     def real(operand: Operand) -> Arr:
         array = drawn(operand)
         return array if array.dtype.kind == "b" else xp.convert(array)
@@ -118,35 +134,29 @@ def _case(
         moved = op.jvp(xp, call, (*operands, *indices), value, tangents)
     entries = [*operands, value]
     saved = [entries[p] for p in op.save_positions(len(operands))]
-    wanted = [t.dtype == REAL for t in types]
-    parts = op.vjp(xp, call, [*saved, *indices], ct, wanted)
-    term = _term(call, sample.nats, operands, tangents, ct, value, moved, parts, number)
-    return Case(op.name, f"{op.name} {sample}", term)
+    parts = op.vjp(xp, call, [*saved, *indices], ct, [t.dtype == REAL for t in types])
+    return Recorded(call, sample.nats, operands, tangents, ct, value, moved, parts)
 
 
-def _term(
-    call: Call,
-    nats: Sequence[Sequence[int]],
-    operands: Sequence[Arr],
-    tangents: Sequence[Arr | None],
-    ct: Arr,
-    value: Arr,
-    moved: Arr | None,
-    parts: Sequence[Arr | None],
-    number: Callable[[Any], str],
-) -> str:
+def describe(sample: Sample) -> str:
+    """One line: operand shapes (kinds other than `real` named), attributes, index vectors."""
+    operands = (str(list(o.shape)) + ("" if o.kind == "real" else f" {o.kind}") for o in sample.operands)
+    attrs = (f"{k} = {v.tolist() if isinstance(v, np.ndarray) else v}" for k, v in sample.attrs.items())
+    return "; ".join([", ".join(operands) or "no operands", *attrs, *map(str, sample.nats)])
+
+
+def term(r: Recorded, number: Callable[[Any], str]) -> str:
+    """The use as a Rocq term of type `case`."""
     literals = terms.Literals()
-    typed = terms.call(call, literals)
+    typed = terms.call(r.call, literals)
     draws = []
-    for a, v in zip(call.op.attrs, call.attrs, strict=True):
-        if call.op.family == "random" and a.name == "key":
-            assert isinstance(v, int)
-            draws.append((v, [int(u) for u in draw_stream(call.shape, v)]))
-
+    if r.call.op.family == "random":
+        key = r.call.int("key")
+        draws.append((key, [int(u) for u in draw_stream(r.call.shape, key)]))
     return (
-        f"one_case ({typed}) {values.naturals(nats)} {values.world(literals.all(), draws)} "
-        f"{values.many(values.tensor(x, number) for x in operands)} "
-        f"{values.many(values.optional(t, number) for t in tangents)} {values.tensor(ct, number)} "
-        f"{values.tensor(value, number)} "
-        f"({values.optional(moved, number)}) {values.many(values.optional(p, number) for p in parts)}"
+        f"one_case ({typed}) {values.naturals(r.nats)} {values.world(literals.all(), draws)} "
+        f"{values.many(values.tensor(x, number) for x in r.operands)} "
+        f"{values.many(values.optional(t, number) for t in r.tangents)} {values.tensor(r.cotangent, number)} "
+        f"{values.tensor(r.value, number)} "
+        f"({values.optional(r.moved, number)}) {values.many(values.optional(p, number) for p in r.parts)}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -68,21 +68,27 @@ class TooLong(Exception):
 
 
 # -- sessions ----------------------------------------------------------------------------------------
-def mixed(rng: random.Random) -> tuple[Session, TensorRef]:
-    """A random graph over all ops without a shift; one in three also records a gradient of itself."""
-    ops = [op for op in table().values() if not shifts(op)]
-    s, out = random_session(rng, n_nodes=rng.randint(2, 6), scalar=mirror_rationals(), ops=ops)
+def mixed(rng: random.Random, turn: int) -> tuple[Session, TensorRef]:
+    """A random graph over all ops without a shift, the op whose turn it is more often than the others.
+
+    Ops that only derivatives use are among them. One graph in three also records a gradient of itself.
+    """
+    ops = [
+        op if op.public else replace(op, public=True, _calls={}) for op in table().values() if not shifts(op)
+    ]
+    often = [ops[turn % len(ops)]] * (len(ops) // 2)
+    s, out = random_session(rng, n_nodes=rng.randint(2, 5), scalar=mirror_rationals(), ops=[*ops, *often])
     if rng.random() < 1 / 3:
         leaves = [TensorRef(s._token, i, x.type) for i, x in enumerate(s.graph.leaves)]
         grad_refs([out], [s.full(out.shape, Fraction(1, 2))], leaves)
     return s, out
 
 
-def shifted(rng: random.Random) -> tuple[Session, TensorRef]:
+def shifted(rng: random.Random, turn: int) -> tuple[Session, TensorRef]:
     """Integers through ring ops into one op with a shift, then two ops without."""
     s = Session(mirror_rationals())
     choices = [op for op in table().values() if shifts(op)]
-    op = rng.choice(choices)
+    op = choices[turn % len(choices)]
     sample = rng.choice(list(op.samples()))
     shapes = [operand.shape for operand in sample.operands]
     leaves = [(s.input(_some_integers(rng, shape)), s.input(_some_integers(rng, shape))) for shape in shapes]
@@ -125,25 +131,17 @@ def _integers(
 
 
 # -- running one --------------------------------------------------------------------------------------
-def run(s: Session, out: TensorRef, rng: random.Random) -> Run:
-    """Everything Python computes on a session's graph; its two implementations must agree exactly."""
+def run(s: Session, tangents: Sequence[Arr | None], seed: Sequence[Arr | None]) -> Run:
+    """Everything Python computes on a session's graph; its two implementations must agree exactly.
+
+    `tangents`: of the leaves. `seed`: cotangents of all slots to start from.
+    """
     graph, xp, nats = s.graph, s.scalar.xp, [int(n) for n in s._nats]
-    leaves = list(s._leaf_values)
-    tape = compile_tape(graph)
-    types = [graph.type_of(i) for i in range(len(graph))]
-    if sum(t.size for t in types) > MAX_ENTRIES:
-        raise TooLong
+    leaves, tape = list(s._leaf_values), compile_tape(graph)
 
     def read(start: int, k: int) -> Arr:
         return np.array([nats[i] if i < len(nats) else 0 for i in range(start, start + k)], dtype=np.int64)
 
-    def drawn(i: int, often: float) -> Arr | None:
-        if types[i].dtype != REAL or rng.random() >= often:
-            return None
-        return xp.convert(draw(rng, Operand(types[i].shape)))  # type: ignore[attr-defined,no-any-return]
-
-    tangents = [drawn(i, 0.8) for i in range(len(graph.leaves))]
-    seed = [drawn(i, 1.0 if i == out.id else 0.1) for i in range(len(graph))]
     found = eval(xp, graph, leaves, read)
     moved = jvp_ctx(xp, graph, found, read, tangents)
     cotangents = backprop_all_ctx(xp, graph, found, read, seed)
@@ -155,9 +153,24 @@ def run(s: Session, out: TensorRef, rng: random.Random) -> Run:
     return Run(graph, tape, nats, leaves, tangents, seed, found, moved, cotangents)
 
 
+def _random_run(s: Session, out: TensorRef, rng: random.Random) -> Run:
+    """Most leaves move; the output and now and then another slot have a cotangent from the start."""
+    types = [s.graph.type_of(i) for i in range(len(s.graph))]
+    if sum(t.size for t in types) > MAX_ENTRIES:
+        raise TooLong
+
+    def drawn(i: int, often: float) -> Arr | None:
+        if types[i].dtype != REAL or rng.random() >= often:
+            return None
+        return s.scalar.xp.convert(draw(rng, Operand(types[i].shape)))  # type: ignore[attr-defined,no-any-return]
+
+    tangents = [drawn(i, 0.8) for i in range(len(s.graph.leaves))]
+    return run(s, tangents, [drawn(i, 1.0 if i == out.id else 0.1) for i in range(len(types))])
+
+
 def _same(a: Sequence[Arr | None], b: Sequence[Arr | None]) -> bool:
     return len(a) == len(b) and all(
-        (x is None) == (y is None) and (x is None or y is None or bool(np.all(np.asarray(x == y))))
+        (x is None) == (y is None) and (x is None or y is None or x.tolist() == y.tolist())
         for x, y in zip(a, b, strict=True)
     )
 
@@ -214,8 +227,8 @@ def traces(family: str, count: int, seed: int = 0) -> Iterator[Trace]:
         attempt += 1
         rng = random.Random(f"{family} {seed} {attempt}")
         try:
-            s, out = {"mixed": mixed, "shifted": shifted}[family](rng)
-            r = run(s, out, rng)
+            s, out = {"mixed": mixed, "shifted": shifted}[family](rng, made)
+            r = _random_run(s, out, rng)
         except (ScalarError, TooLong):  # a division by zero, a number too large: draw again
             continue
         if not _small(r):

@@ -12,7 +12,7 @@ from prooftape.certificates.verify import run_text
 from prooftape.theory.prover import Prover, ProverError
 
 _HEAD = """\
-From Coq Require Import List NArith ZArith QArith.
+From Coq Require Import List NArith ZArith QArith Floats.
 From Prooftape.Spec Require Import Scalar Graph Tape Op.
 From Prooftape.Eval Require Import {module} Cases.
 From Prooftape.Decl Require Import Names Table.
@@ -84,14 +84,15 @@ def _chunk(
     prover: Prover, theory: Path, first: int, terms: Sequence[str], number: str, kind: str
 ) -> list[Fault]:
     module, num, same = NUMBERS[number]
-    lines = [_HEAD.format(module=module, num=num)]
+    lines = _HEAD.format(module=module, num=num).splitlines()
+    before = len(lines)
     lines += [f"Definition k{i} : {kind} opname {num} := {t}." for i, t in enumerate(terms)]
     names = ";".join(f"k{i}" for i in range(len(terms)))
     lines += [f"Eval vm_compute in (report ({kind}_faults opname decl_of def_of {num} {same}) [{names}])."]
     run = run_text(prover, theory, "\n".join(lines) + "\n")
     if not run.ok:
         line = re.search(r"line (\d+)", run.errors)
-        at = int(line[1]) - len(lines[0].splitlines()) - 1 if line else -1
+        at = int(line[1]) - before - 1 if line else -1
         which = terms[at][:300] if 0 <= at < len(terms) else ""
         raise ProverError(f"case {first + at}: {run.errors.strip()[:500]}\n{which}")
     return [

@@ -96,10 +96,12 @@ class Expected:
     accepted: bool
     exemption: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def sample(self) -> str:
+        """The use in words."""
         types, attrs, nats = self.use
-        operands = ", ".join(map(str, types)) or "nothing"
-        return f"{self.op} of {operands}; attributes {attrs}; index lengths {nats}"
+        operands = ", ".join(map(str, types)) or "no operands"
+        return f"{operands}; attributes {attrs}; index lengths {nats}"
 
 
 def grid(op: Op) -> list[Expected]:
