@@ -13,7 +13,7 @@ CODE := src tests scripts benchmarks
 # Two environments must not be made at once, and the order of the checks is the order of their cost.
 .NOTPARALLEL:
 .PHONY: help demo test check setup setup-demo setup-interop setup-rocq format format-check lint types \
-	fast-test proofs rocq-or-not bench bench-check golden golden-check docs-check budget wheel clean distclean
+	fast-test proofs planted-rules rocq-or-not bench bench-check golden golden-check docs-check budget wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ test: setup format-check lint types rocq-or-not ## everything: format, lint, typ
 
 proofs: setup setup-rocq ## compile the theory from its sources and run its gates: gold files, nothing admitted, coqchk
 	$(PY) scripts/check_proofs.py
+
+planted-rules: setup setup-rocq ## plant wrong rules one by one: each must turn a gate red
+	$(PY) scripts/plant_rules.py
 
 # Where Rocq is missing and may not be installed, the tests that need it are left out, and the run says so;
 # continuous integration may not leave them out.
