@@ -91,9 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         incomplete = gaps(asked.proofs)
         print("\n".join(incomplete) if incomplete else "every op is complete")
         return 1 if incomplete else 0
-    if asked.check:
-        return check(asked.proofs)
-    for path, text in files(asked.proofs).items():
+    try:
+        if asked.check:
+            return check(asked.proofs)
+        printed = files(asked.proofs)
+    except (
+        ValueError
+    ) as e:  # a record whose rules contradict each other: its author's mistake, and news to them
+        print(f"make_decl.py: {e}", file=sys.stderr)
+        return 1
+    for path, text in printed.items():
         if committed(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text.encode())

@@ -183,8 +183,11 @@ def _slopes(op: Op, xp: Any, call: EntryCall, operands: list[Entry], out: Entry)
     saved = [entries[p] for p in op.save_positions(arity)]
     for i in range(arity):
         one = [TANGENT if j == i else None for j in range(arity)]
-        tangent = op.jvp(xp, call, operands, out, one)
-        cotangent = op.vjp(xp, call, saved, TANGENT, [j == i for j in range(arity)])[i]
+        try:
+            tangent = op.jvp(xp, call, operands, out, one)
+            cotangent = op.vjp(xp, call, saved, TANGENT, [j == i for j in range(arity)])[i]
+        except (TypeError, IndexError) as e:
+            raise ValueError(f"op {op.name}: its rules do not fit its save list {op.saves}: {e}") from None
         slopes = [None if s is None else (ONE if s is TANGENT else s).text for s in (tangent, cotangent)]
         if slopes[0] != slopes[1]:
             raise ValueError(f"op {op.name}: JVP has the slope {slopes[0]}, VJP {slopes[1]}")

@@ -108,3 +108,10 @@ def test_two_modes_with_different_slopes_are_refused(entries: ModuleType) -> Non
     wrong = dataclasses.replace(find("sin"), vjp=find("cos").vjp)
     with pytest.raises(ValueError, match="op sin: JVP has the slope Fn Cos"):
         entries.elementwise(wrong)
+
+
+def test_a_save_list_that_the_vjp_does_not_fit_is_said(entries: ModuleType) -> None:
+    """Its author reads which op and which list, not a traceback."""
+    wrong = dataclasses.replace(find("mul"), saves=("a",))
+    with pytest.raises(ValueError, match=r"op mul: its rules do not fit its save list \('a',\): "):
+        entries.elementwise(wrong)
