@@ -119,8 +119,10 @@ def _derivative(facts: OpFacts | None) -> str:
 def _tail(op: Op, scalar: str) -> str:
     if not scalar.startswith(("float", "bfloat")):
         return "no tail: exact numbers"
-    if op.accuracy:
+    if any(word in op.accuracy for word in ("ulp", "exact", "relative accuracy")):
         return f"tested: {op.accuracy}"
+    if op.accuracy:  # a remark, not a promise that tests/accuracy could hold it to
+        return f"assumed: {op.accuracy}"
     return "assumed" if op.transcendental else "no tail: arithmetic alone"
 
 
