@@ -18,6 +18,7 @@ From Prooftape.Eval Require Import {module} Cases.
 From Prooftape.Decl Require Import Names Table.
 Import ListNotations.
 Open Scope N_scope.
+Set Printing Depth 1000000.
 Notation one_case := (Case opname {num}).
 Notation one_trace := (Trace opname {num}).
 """
@@ -66,8 +67,10 @@ Definition use o attrs tys nats (t : option ty) : bool :=
   | Some a, Some b => same_type a b
   | _, _ => false
   end.
-Eval vm_compute in (map fst (filter (fun p => negb (snd p)) (combine (seq 0 {len(terms)}) [
-{body}]))).
+Definition uses : list bool := [
+{body}].
+Eval vm_compute in (map (fun p => N.of_nat (fst p))
+  (filter (fun p => negb (snd p)) (combine (seq 0 {len(terms)}) uses))).
 """
     run = run_text(prover, theory, text)
     if not run.ok:
@@ -75,8 +78,9 @@ Eval vm_compute in (map fst (filter (fun p => negb (snd p)) (combine (seq 0 {len
         at = int(line[1]) - len(text[: text.index(body)].splitlines()) - 1 if line else -1
         which = terms[at][:300] if 0 <= at < len(terms) else ""
         raise ProverError(f"use {first + at}: {run.errors.strip()[:500]}\n{which}")
-    listed = re.search(r"= \[(.*?)\]", run.output, re.DOTALL)
-    assert listed is not None, run.output
+    listed = re.fullmatch(r"\s*= \[([\d;\s]*)\]\s*: list N\s*", run.output)
+    if listed is None:
+        raise ProverError(f"cannot read the prover's answer: {run.output[:500]}")
     return [first + int(i) for i in re.findall(r"\d+", listed[1])]
 
 
@@ -95,7 +99,15 @@ def _chunk(
         at = int(line[1]) - before - 1 if line else -1
         which = terms[at][:300] if 0 <= at < len(terms) else ""
         raise ProverError(f"case {first + at}: {run.errors.strip()[:500]}\n{which}")
-    return [
-        Fault(first + int(i), tuple(w.strip() for w in what.split(";")))
-        for i, what in re.findall(r"\((\d+),\s*\[([\w;\s]*)\]\)", run.output)
-    ]
+    return [Fault(first + i, what) for i, what in _read(run.output)]
+
+
+_ENTRY = re.compile(r"\(\s*(\d+),\s*\[([\w;\s]*)\]\)")
+
+
+def _read(output: str) -> list[tuple[int, tuple[str, ...]]]:
+    """`= [(3, [WrongJvp; WrongVjp])] : list …` as data, broken into lines anywhere; all of it or an error."""
+    found = [(int(i), tuple(what.replace(";", " ").split())) for i, what in _ENTRY.findall(output)]
+    if re.fullmatch(r"=\[;*\]:list.*", "".join(_ENTRY.sub("", output).split())) is None:
+        raise ProverError(f"cannot read the prover's answer: {output[:500]}")
+    return found
