@@ -2,6 +2,7 @@
 # Makes Rocq (coqc, with Coquelicot) available through apt, where it is missing and we may install; else says how.
 #
 #   scripts/setup_rocq.sh          exit status 0 if it is there now, 1 if not
+#   scripts/setup_rocq.sh there    the same, without installing or saying anything
 #
 # Only Debian's and Ubuntu's packages are tried: nothing is built, nothing else is changed.
 set -eu
@@ -18,6 +19,7 @@ works() {
 }
 
 if works; then exit 0; fi
+if [ "${1:-}" = there ]; then exit 1; fi
 as_root=
 if [ "$(id -u)" != 0 ]; then
     if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root="sudo -n"; fi
