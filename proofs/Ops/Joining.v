@@ -94,7 +94,8 @@ Definition pad_def : opdef := {|
     match shapes with
     | [x] =>
         let widths := pairs_of (attr_at attrs 0) in
-        guard ((length widths =? length x) && forallb (fun p => (0 <=? fst p) && (0 <=? snd p))%Z widths)
+        guard ((length widths =? length x) && forallb (fun p => (0 <=? fst p) && (0 <=? snd p))%Z widths &&
+               match attr_at attrs 1 with ANum (Fin _) => true | _ => false end)
               (map (fun q => fst q + Z.to_N (fst (snd q) + snd (snd q)))%N (combine x widths))
     | _ => None
     end;
@@ -151,9 +152,7 @@ Lemma slice_range0_saves : saves_enough op_slice_range0_decl slice_range0_def. P
 Lemma slice_range0_differentiable : side_enough op_slice_range0_decl slice_range0_def slice_range0_side.
 Proof. by_smoothness. Qed.
 
-(** The real number line has no infinite literal to pad with. *)
-Definition finite (a : attr) : Prop := match a with ANum (Fin _) => True | _ => False end.
-Definition pad_side : side_cond := fun _ attrs _ _ _ _ => finite (attr_at attrs 1).
+Definition pad_side := everywhere.
 Lemma pad_sized : well_sized op_pad_decl pad_def. Proof. by_text. Qed.
 Lemma pad_saves : saves_enough op_pad_decl pad_def. Proof. by_silence. Qed.
 Lemma pad_differentiable : side_enough op_pad_decl pad_def pad_side. Proof. by_smoothness. Qed.

@@ -127,8 +127,7 @@ def expected(op: Op, use: Use) -> Iterator[Expected]:
             term = _term(op, written, types, nats, out)
             yield Expected(op.name, use, term, out is not None, "no candidate" if out else "")
         return
-    # pad's rule types a value that is not finite; a side condition keeps it out of the derivative theorem
-    if unreal_attribute(op, call.attrs) is not None and op.name != "pad":
+    if unreal_attribute(op, call.attrs) is not None:
         yield Expected(op.name, use, _term(op, call.attrs, types, nats, None), False, "not finite")
     else:
         yield Expected(op.name, use, _term(op, call.attrs, types, nats, call.out), True)

@@ -94,9 +94,8 @@ def test_the_exemptions_occur_and_are_what_they_say() -> None:
 NO_INFINITE_NUMBER = {
     *("batchnorm_channel_first", "group_norm", "layer_norm", "rms_norm", "huber_loss", "elu", "pow_const"),
     *("smooth_max_pool", "smooth_max_pool2d", "dropout", "bernoulli_mask"),
-    "pad",
 }
-"""Ops whose rule refuses such numbers in Python too; and pad, which the theory types with any value."""
+"""Ops whose rule refuses such numbers in Python too."""
 
 
 @pytest.mark.parametrize(("lo", "hi"), [(math.inf, math.inf), (-math.inf, -math.inf)])
