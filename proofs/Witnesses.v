@@ -75,7 +75,8 @@ Definition common_subexpressions_witness := CommonSubexpression.with_twins_order
 Definition renaming_keeps_values_witness :=
   CommonSubexpression.cse_renaming unit CommonSubexpression.unit_eqb CommonSubexpression.unit_eqb_ok 1
     CommonSubexpression.with_twins CommonSubexpression.with_twins_ordered.
-Definition pruning_witness := conj (Pruning.kern_independent _ decl_of def_of Rnum nowhere) Pruning.two_branches_closed.
+Definition pruning_witness := conj Pruning.bool_kernels_independent Pruning.two_branches_closed.
+Definition pruning_by_the_table := Pruning.kern_independent _ decl_of def_of Rnum nowhere.
 
 (** ** Absorbing zero *)
 Definition absorbing_zero_witness := Absorb.absorbing_witness.

@@ -1,9 +1,10 @@
 (** * Pruning: cotangents nobody needs may be left out
 
-    A set of slots is closed when a node belongs to it as soon as one of its operands does: the slots whose
-    cotangents feed the ones that are asked for. Backprop restricted to a closed set gives on that set what
-    unrestricted backprop gives, provided a kernel's part for one operand does not depend on which other operands
-    ask. That proviso is a property of kernels, and the kernels of the op table have it. *)
+    A set of slots is closed when a node belongs to it as soon as one of its operands does, unless the node's VJP
+    is silent, that of an op without a derivative: the slots whose cotangents feed the ones that are asked for.
+    Backprop restricted to a closed set gives on that set what unrestricted backprop gives, provided a kernel's part
+    for one operand does not depend on which other operands ask. That proviso is a property of kernels, and the
+    kernels of the op table have it; those of their ops that are not differentiable are silent. *)
 From Coq Require Import List NArith Bool Arith Lia.
 From Prooftape.Spec Require Import Scalar Block Graph Tape Op.
 From Prooftape.Core Require Import Link.
@@ -15,11 +16,16 @@ Definition parts_independent {op T} (K : call op -> kernel T) : Prop :=
     nth j asks false = true -> nth j asks' false = true ->
     nth j (k_vjp (K c) nats saved d asks) None = nth j (k_vjp (K c) nats saved d asks') None.
 
-Fixpoint closed_from {op} (needed : N -> bool) (k : nat) (g : graph op) : Prop :=
+(** The VJP leaves every operand's cotangent absent. *)
+Definition silent {op T} (K : call op -> kernel T) (c : call op) : Prop :=
+  forall nats saved d asks j, nth j (k_vjp (K c) nats saved d asks) None = None.
+
+Fixpoint closed_from {op T} (K : call op -> kernel T) (needed : N -> bool) (k : nat) (g : graph op) : Prop :=
   match g with
   | [] => True
   | n :: g' =>
-      (forall a, In a (n_args n) -> needed a = true -> needed (N.of_nat k) = true) /\ closed_from needed (S k) g'
+      (silent K (n_call n) \/ forall a, In a (n_args n) -> needed a = true -> needed (N.of_nat k) = true) /\
+      closed_from K needed (S k) g'
   end.
 
 Section Pruning.
@@ -77,7 +83,14 @@ Section Pruning.
       rewrite !Tail. exact (Hparts (S j) b Hj Hb).
   Qed.
 
-  Theorem pruned_from g : forall ctx seed seed', closed_from needed (length ctx) g -> agree seed seed' ->
+  Lemma silent_parts ctx n d j : silent K (n_call n) -> forall w,
+    nth j (node_parts default K saves nats w ctx n d) None = None.
+  Proof.
+    intros Hs w. unfold node_parts. destruct d as [d|]; [|now destruct j].
+    destruct (existsb _ _); [apply Hs|now destruct j].
+  Qed.
+
+  Theorem pruned_from g : forall ctx seed seed', closed_from K needed (length ctx) g -> agree seed seed' ->
     agree (backprop_from add default K saves nats needed g ctx seed)
           (backprop_from add default K saves nats wanted g ctx seed').
   Proof.
@@ -86,6 +99,7 @@ Section Pruning.
     assert (L : length (ctx ++ [v]) = S (length ctx)) by (rewrite app_length; simpl; lia).
     specialize (IH (ctx ++ [v]) seed seed'). rewrite L in IH. specialize (IH Hg Hseed).
     apply contribute_agree; auto. intros j a Hj Ha.
+    destruct Hn as [Hn|Hn]; [now rewrite !silent_parts|].
     pose proof (nth_error_In _ _ Hj) as Hin. destruct IH as [_ Hct]. rewrite (Hct _ (Hn a Hin Ha)).
     unfold node_parts. destruct (nth (length ctx) _ None) as [d|]; auto.
     assert (Asks : forall w, w a = true -> existsb (fun b => b) (map w (n_args n)) = true /\
@@ -110,7 +124,7 @@ Section Whole.
   Hypothesis independent : parts_independent K.
   Hypothesis needed_wanted : forall i, needed i = true -> wanted i = true.
 
-  Theorem pruned_backprop g x seed i : closed_from needed (length x) g -> needed i = true ->
+  Theorem pruned_backprop g x seed i : closed_from K needed (length x) g -> needed i = true ->
     at_ None (backprop_all_ctx add default K saves nats needed g x seed) i
     = at_ None (backprop_all_ctx add default K saves nats wanted g x seed) i.
   Proof.
@@ -120,7 +134,7 @@ Section Whole.
     apply H. now rewrite N2Nat.id.
   Qed.
 
-  Theorem pruned_tape g x seed i : scoped_from saves (length x) g -> closed_from needed (length x) g ->
+  Theorem pruned_tape g x seed i : scoped_from saves (length x) g -> closed_from K needed (length x) g ->
     needed i = true ->
     let values := eval default K nats g x in
     let tape := compile_tape saves (length x) g in
@@ -159,9 +173,31 @@ Proof.
     now rewrite !E.
 Qed.
 
-(** The hypotheses hold of a graph with a part to leave out: slots 0, 2 and 4 feed the gradient of leaf 0. *)
-Definition two_branches : graph unit :=
-  let c := Call tt [] [] [] (Ty Real []) in [Node c [0%N] []; Node c [1%N] []; Node c [2; 3]%N []].
+Lemma kern_silent (op : Type) (decl_of : op -> decl) (def_of : op -> opdef) (R : num) (w : world) c :
+  d_differentiable (decl_of (c_op c)) = false -> silent (kern decl_of def_of R w) c.
+Proof.
+  intros H nats saved d asks j. unfold kern. simpl. rewrite H. revert j.
+  induction asks as [|b asks IH]; intros [|j]; simpl; auto.
+Qed.
+
+(** The hypotheses hold of a graph with a part to leave out: slots 0, 2 and 4 feed the gradient of leaf 0. Slot 5,
+    made of slot 0 by an op without a derivative, feeds nothing. *)
+Definition smooth_call : call bool := Call true [] [] [] (Ty Real []).
+Definition rough_call : call bool := Call false [] [] [] (Ty Real []).
+Definition two_branches : graph bool :=
+  [Node smooth_call [0%N] []; Node smooth_call [1%N] []; Node smooth_call [2; 3]%N []; Node rough_call [0%N] []].
+Definition bool_kernels (c : call bool) : kernel nat :=
+  Kernel (fun _ _ => 0) (fun _ _ _ _ => None) (fun _ _ d asks => if c_op c then map (fun _ => Some d) asks else []).
+Example bool_kernels_independent : parts_independent bool_kernels.
+Proof.
+  intros c nats saved d asks asks' j _ H H'. simpl. destruct (c_op c); [|reflexivity].
+  assert (E : forall l, nth j l false = true -> nth j (map (fun _ : bool => Some d) l) None = Some d).
+  { clear. induction j; intros [|b l]; simpl; auto; discriminate. }
+  now rewrite !E.
+Qed.
 Definition feeds_leaf_0 (i : N) : bool := N.even i.
-Example two_branches_closed : closed_from feeds_leaf_0 2 two_branches.
-Proof. repeat split; intros a Ha; repeat destruct Ha as [<-|Ha]; simpl; auto; try discriminate; destruct Ha. Qed.
+Example two_branches_closed : closed_from bool_kernels feeds_leaf_0 2 two_branches.
+Proof.
+  repeat split; try (right; intros a Ha; repeat destruct Ha as [<-|Ha]; simpl; auto; try discriminate; now destruct Ha).
+  left. intros nats saved d asks [|j]; reflexivity.
+Qed.
