@@ -178,9 +178,8 @@ def tail_accuracy(op: Op) -> str:
         return "none: no derivative"
     if "ulp" in op.accuracy or "exact" in op.accuracy or "relative accuracy" in op.accuracy:
         return f"tested: {op.accuracy}"
-    if op.accuracy:
-        return f"assumed: {op.accuracy}"
-    return "assumed: no bound promised" if op.transcendental else "none: arithmetic alone"
+    remark = f", {op.accuracy}" if op.accuracy else ""
+    return f"assumed: no bound promised{remark}" if op.transcendental else f"none: arithmetic alone{remark}"
 
 
 # -- the page -----------------------------------------------------------------------------------------

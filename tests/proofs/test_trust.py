@@ -127,6 +127,22 @@ def test_the_scalar_decides_what_rounds(scalar: str, tail: str, kernel: str) -> 
     assert row.tail_accuracy.startswith(tail) and row.kernel == kernel
 
 
+def test_a_remark_on_accuracy_is_no_promise() -> None:
+    def tail(op: str) -> str:
+        s = pt.Session()
+        x = s.input(np.ones((2, 2)))
+        s.apply(op, *[x] * len(find(op).operands))
+        return s.trust()[0].tail_accuracy
+
+    assert tail("matmul") == "no tail: arithmetic alone, sums in the order of the BLAS library"
+    assert tail("mul") == "no tail: arithmetic alone"
+    assert tail("sqrt").startswith("tested: derivative within 4 ulp")
+    s = pt.Session()
+    x = s.input(np.ones((2, 2)))
+    s.layer_norm(x, s.const(np.ones(2)), s.const(np.ones(2)))
+    assert s.trust().weakest is not None and s.trust()[-1].tail_accuracy == "assumed: no bound promised"
+
+
 def test_the_theory_knows_every_op_of_the_table() -> None:
     assert proved_ops() == set(table())
     for name, op in table().items():

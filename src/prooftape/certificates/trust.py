@@ -121,9 +121,11 @@ def _tail(op: Op, scalar: str) -> str:
         return "no tail: exact numbers"
     if any(word in op.accuracy for word in ("ulp", "exact", "relative accuracy")):
         return f"tested: {op.accuracy}"
-    if op.accuracy:  # a remark, not a promise that tests/accuracy could hold it to
-        return f"assumed: {op.accuracy}"
-    return "assumed" if op.transcendental else "no tail: arithmetic alone"
+    # what else a record says of accuracy is a remark, not a promise that tests/accuracy could hold it to
+    remark = f", {op.accuracy}" if op.accuracy else ""
+    return (
+        f"assumed: no bound promised{remark}" if op.transcendental else f"no tail: arithmetic alone{remark}"
+    )
 
 
 def _kernel(scalar: str) -> str:
