@@ -82,6 +82,21 @@ def test_the_certificate_goes_where_it_is_told(graph: Path, capsys: pytest.Captu
     assert not graph.with_suffix(".v").exists()
 
 
+@pytest.mark.usefixtures("no_prover")
+def test_the_graph_is_not_written_over(graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = graph.rename(graph.with_suffix(".v"))
+    before = net.read_bytes()
+    link = net.with_name("link.v")
+    link.symlink_to(net)
+    for given, out in ([net], net), ([net, "--out", link], link), ([link], link):
+        status, _, err = run(capsys, "certify", *given)
+        assert (status, err) == (
+            1,
+            f"prooftape: certify: {out} is the graph itself; --out names another file\n",
+        )
+        assert net.read_bytes() == before
+
+
 def test_an_op_from_outside_is_refused(
     twice: pt.Op, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +190,27 @@ def test_trust_is_a_table_and_the_weakest_link(graph: Path, capsys: pytest.Captu
     assert status == 0 and "no tail: exact numbers" in out and "tested: rational" in out
     status, out, err = run(capsys, "trust", graph, "--scalar", "float31")
     assert (status, out) == (1, "") and err.startswith("prooftape: ") and "float31" in err
+
+
+def test_trust_on_a_narrow_terminal_is_one_op_below_the_other(
+    graph: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = run(capsys, "trust", graph)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:8] == [
+        "matmul",
+        "  nodes          1",
+        "  link           proved",
+        "  adjoint        proved",
+        "  derivative     proved: everywhere",
+        "  exact-tested   tested",
+        "  tail accuracy  no tail: arithmetic alone, sums in the order of the BLAS library",
+        "  kernel         tested: NumPy float32",
+    ]
+    assert [lines[8], lines[16]] == ["sum", "exp"] and len(lines) == 25
+    assert lines[-1] == "weakest link: exp, tested in exact-tested, tail accuracy, kernel"
 
 
 def test_trust_in_a_graph_without_ops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

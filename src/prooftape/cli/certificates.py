@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from prooftape.certificates.certify import certify
@@ -17,7 +16,7 @@ from prooftape.certificates.trust import COLUMNS
 from prooftape.certificates.trust import trust as trust_of
 from prooftape.certificates.verdict import THEOREMS, Verdict
 from prooftape.certificates.verify import verify
-from prooftape.errors import count
+from prooftape.errors import ProofTapeError, count
 from prooftape.graph import Graph
 from prooftape.scalars import scalar as scalar_named
 from prooftape.theory.build import Progress as Report
@@ -29,6 +28,8 @@ STYLE = {"proved": "green", "refused": "bold red", "unchecked": "yellow"}
 def certify_file(file: Path, out: Path, console: Console) -> int:
     """Write and check the certificate of a saved graph; returns the exit status."""
     graph = Graph.load(file)
+    if out.exists() and out.samefile(file):
+        raise ProofTapeError(f"certify: {out} is the graph itself; --out names another file")
     console.print(f"{file}: {size_of(graph)}", markup=False, soft_wrap=True)
     with theory_progress(console) as report:
         verdict = certify(graph, path=out, progress=report)
@@ -51,13 +52,18 @@ def trust_file(file: Path, scalar: str, console: Console) -> None:
     if found.weakest is None:
         console.print(found.lines()[-1])
         return
-    table = Table(box=None, pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for row in found:
-        table.add_row(*map(Text, row.cells))
-    console.print(table)
-    console.print(found.lines()[-1], soft_wrap=True)
+    *table, last = found.lines()
+    if max(map(len, table)) <= console.width:
+        lines = table
+    else:  # eight columns with words broken to fit are unreadable: one op below the other
+        width = max(map(len, COLUMNS)) + 2
+        lines = [
+            cell if column == "op" else f"  {column:{width}}{cell}"
+            for row in found
+            for column, cell in zip(COLUMNS, row.cells, strict=True)
+        ]
+    for line in (*lines, last):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show(verdict: Verdict, console: Console) -> int:
