@@ -15,7 +15,6 @@ from text_edits import (
     LEMMA,
     LINES,
     NODE,
-    NOT_ASCII,
     PROOF,
     RIGHT,
     THEOREM,
@@ -24,6 +23,7 @@ from text_edits import (
     inserted,
     line_of,
     node,
+    not_ascii,
     pinned,
 )
 
@@ -43,7 +43,7 @@ def letters() -> Iterator[BadText]:
         at = RIGHT.index(line + "\n") + line.index(old)
         data = RIGHT[:at].encode() + raw + RIGHT[at + len(old) :].encode()
         code = next(b for b in raw if b > 126 or (b < 32 and b != 10))
-        return BadText(f"letter: {name}", data, line_of(RIGHT, line), NOT_ASCII.format(code))
+        return BadText(f"letter: {name}", data, line_of(RIGHT, line), not_ascii(code))
 
     yield byte("Cyrillic a in the statement", THEOREM, "a", "\u0430")
     yield byte("Cyrillic e in the lemma's name", LEMMA, "e", "\u0435")
@@ -72,7 +72,7 @@ def letters() -> Iterator[BadText]:
     yield byte("carriage return alone", COMPUTE, "Qed.", "Qed.\rAdmitted.")
     yield byte("form feed", COMPUTE, " reflexivity", "\x0creflexivity")
     yield byte("vertical tab", COMPUTE, " reflexivity", "\x0breflexivity")
-    yield BadText("letter: UTF-16", RIGHT.encode("utf-16-le"), 1, NOT_ASCII.format(0))
+    yield BadText("letter: UTF-16", RIGHT.encode("utf-16-le"), 1, not_ascii(0))
 
 
 # -- white space ---------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def white_space() -> Iterator[BadText]:
 def cut() -> Iterator[BadText]:
     """Files that end too early, or are none."""
     n = len(LINES)
-    yield BadText("cut: empty file", b"", 1, "the last line is cut off")
+    yield BadText("cut: empty file", b"", 1, "the file is empty")
     yield BadText("cut: a line break alone", b"\n", 1, f"the first line must read {LINES[0]!r}, found ''")
     yield BadText("cut: last line break", RIGHT[:-1].encode(), n, "the last line is cut off")
     yield BadText("cut: last letters", RIGHT[:-3].encode(), n, "the last line is cut off")
@@ -144,7 +144,7 @@ def cut() -> Iterator[BadText]:
         "cut: a compiled file",
         b"\x00\x00Coq!" + bytes(range(256)),
         1,
-        NOT_ASCII.format(0),
+        not_ascii(0),
     )
     yield BadText(
         "cut: an empty theory",

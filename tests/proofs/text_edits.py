@@ -23,7 +23,13 @@ CLAMP = next(line for line in LINES if "op_clamp" in line)
 LAST_NODE = next(line for line in LINES if line.startswith("Node c8"))
 LEAVES = next(line for line in LINES if line.startswith("Definition leaves"))
 A_CALL = "the definition of a call"
-NOT_ASCII = "byte 0x{:02x} is not plain ASCII text: look-alike letters are refused"
+
+
+def not_ascii(byte: int) -> str:
+    """The reason to refuse a byte: a letter from elsewhere, or one that moves what is seen."""
+    if byte < 128:
+        return f"byte 0x{byte:02x} is a control character: the only one there may be is the line feed, 0x0a"
+    return f"byte 0x{byte:02x} is not plain ASCII text: look-alike letters are refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,10 +172,16 @@ class _Reader:
 
 def read(data: bytes) -> tuple[str, Contents]:
     """The text of a certificate file and what it is about; raises `Refusal` for anything else."""
+    if not data:
+        raise Refusal("the file is empty", 1)
     bad = next((i for i, b in enumerate(data) if b > 126 or (b < 32 and b != 10)), None)
     if bad is not None:
         line = data.count(b"\n", 0, bad) + 1
-        raise Refusal(f"byte 0x{data[bad]:02x} is not plain ASCII text: look-alike letters are refused", line)
+        if data[bad] < 128:
+            why = "is a control character: the only one there may be is the line feed, 0x0a"
+        else:
+            why = "is not plain ASCII text: look-alike letters are refused"
+        raise Refusal(f"byte 0x{data[bad]:02x} {why}", line)
     text = data.decode("ascii")
     if not text.endswith("\n"):
         raise Refusal("the last line is cut off", text.count("\n") + 1)
