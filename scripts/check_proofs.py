@@ -26,10 +26,13 @@ from prooftape.theory.prover import HOW_TO_GET, Prover, ProverError, find_prover
 
 SCRIPTS = Path(__file__).resolve().parent
 FORBIDDEN = re.compile(
-    r"\b(Admitted|admit|Axioms?|Parameters?|Conjecture|Abort|Admit\s+Obligations|give_up|bypass_check|"
+    r"\b(Admitted|admit|Axioms?|Parameters?|Conjectures?|Abort|Admit\s+Obligations|give_up|bypass_check|"
     r"Unset\s+(?:Guard|Positivity|Universe)\s+Checking|Type-in-Type|native_compute|Declare\s+ML\s+Module|"
-    r"Load|Redirect|Extraction)\b"
+    r"Declare\s+Module|Primitive|Load|Redirect|Extraction)\b"
 )
+# Inside a section these name what its theorems are about; outside they are axioms.
+ASSUMED = re.compile(r"Variables?|Hypothes[ie]s|Context")
+SENTENCE = re.compile(r"\s*(?:#\[[^]]*\]\s*)*(?:(?:Local|Global|Polymorphic|Monomorphic)\s+)*(\w+)")
 COMMENT = re.compile(r"\(\*|\*\)|\"(?:[^\"]|\"\")*\"|[^(*\"]+|.", re.DOTALL)
 # Eval/ is not among them: it is executed, nothing is proved there, and its primitive floats come with axioms.
 CHECKED_MODULES = (
@@ -61,8 +64,27 @@ def admitted(files: dict[str, bytes]) -> list[str]:
     """Where a source leaves something unproved: `file:line: word`."""
     found = []
     for name, content in files.items():
-        for number, line in enumerate(without_comments(content.decode()).splitlines(), 1):
-            found += [f"{name}:{number}: {m[0]}" for m in FORBIDDEN.finditer(line)]
+        text = without_comments(content.decode())
+        places = [(m.start(1), " ".join(m[1].split())) for m in FORBIDDEN.finditer(text)]
+        places += [(at, f"{word} outside a section") for at, word in assumed(text)]
+        found += [f"{name}:{text.count(chr(10), 0, at) + 1}: {word}" for at, word in sorted(places)]
+    return found
+
+
+def assumed(text: str) -> list[tuple[int, str]]:
+    """Where a source without comments has a variable or a hypothesis outside every section."""
+    opened: list[str] = []
+    found, at = [], 0
+    for sentence in re.split(r"(?<=\.)(?=\s)", text):
+        first = SENTENCE.match(sentence)
+        word = "" if first is None else first[1]
+        if word == "Section" or (word == "Module" and ":=" not in sentence):
+            opened.append(word)
+        elif word == "End" and opened:
+            opened.pop()
+        elif first is not None and ASSUMED.fullmatch(word) and "Section" not in opened:
+            found.append((at + first.start(1), word))
+        at += len(sentence)
     return found
 
 
