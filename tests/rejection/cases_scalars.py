@@ -122,6 +122,7 @@ CASES: list[Misuse] = [
     Misuse("load of a missing file", lambda w: pt.Graph.load("missing.graph"), FileNotFoundError, "[Errno 2] No such file or directory: 'missing.graph'"),
     Misuse("load of a folder", lambda w: pt.Graph.load("/"), IsADirectoryError, "[Errno 21] Is a directory: '/'"),
     Misuse("save into a missing folder", lambda w: w.s.graph.save("missing/net.graph"), FileNotFoundError, "[Errno 2] no such folder: 'missing'"),
+    Misuse("save over a folder", lambda w: w.s.graph.save("."), IsADirectoryError, "[Errno 21] Is a directory: '.'"),
     Misuse("diff with text", lambda w: w.s.graph.diff(w.s.graph.text()), GraphError, "diff: expected a Graph, got str 'prooftape graph 1\\nnats 4\\n%0: param real[2,3] \"W\" r..."),
     # op records
     Misuse("register of a taken name", lambda w: pt.register(replace(find("neg"))), ValueError, "register: an op named 'neg' exists already"),
