@@ -17,7 +17,7 @@ from prooftape.certificates import certify as certify_module
 from prooftape.certificates.text import STATEMENT, read
 from prooftape.certificates.verdict import THEOREMS
 from prooftape.certificates.verify import ALLOWED_AXIOMS
-from prooftape.errors import ForeignHandleError, OperandError, ProverError, StaleHandleError
+from prooftape.errors import ForeignHandleError, GraphError, OperandError, ProverError, StaleHandleError
 from prooftape.ops import find
 from prooftape.theory import build
 from prooftape.theory.contents import op_facts
@@ -123,6 +123,17 @@ def test_an_existing_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: py
     assert read((tmp_path / "c.v").read_bytes())[1].nodes == 4
 
 
+def test_a_path_is_no_graph() -> None:
+    for what, call in (
+        ("certify", lambda: pt.certify("net.graph")),  # type: ignore[arg-type]
+        ("verify", lambda: pt.verify(__file__, "net.graph")),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(GraphError) as caught:
+            call()
+        problem = f"{what}: expected a Graph, got str 'net.graph'; Graph.load reads a saved one"
+        assert str(caught.value) == problem
+
+
 @pytest.mark.usefixtures("no_prover")
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     s = pt.Session()
@@ -130,8 +141,9 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder") as missing:
         s.certify(loss, tmp_path / "nowhere" / "c.v")
     assert missing.value.filename == str(tmp_path / "nowhere")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError) as folder:
         s.certify(loss, tmp_path)
+    assert folder.value.filename == str(tmp_path)
     with pytest.raises(FileNotFoundError):
         pt.verify(tmp_path / "c.v")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from prooftape.attributes import AttrValue
 from prooftape.certificates.text import emit
 from prooftape.certificates.verdict import Verdict
-from prooftape.certificates.verify import verify_bytes
+from prooftape.certificates.verify import must_be_graph, verify_bytes
 from prooftape.files import write_atomically
 from prooftape.graph import Graph
 from prooftape.op import Call, Op
@@ -33,6 +33,7 @@ def certify(
     prover is; `prooftape verify FILE` checks it later or elsewhere. Ops that the theory does not know (those
     added with `register`) are refused, the first node named.
     """
+    must_be_graph(graph, "certify")
     tape = compile_tape(graph) if tape is None else tape
     problem = _outside_theory(graph, tape)
     if problem is not None:

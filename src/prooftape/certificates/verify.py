@@ -21,7 +21,8 @@ from typing import Final
 from prooftape.certificates.diagnosis import QUESTION, problems
 from prooftape.certificates.text import HEAD, STATEMENT, TAIL, Contents, Refusal, data_of, emit, read
 from prooftape.certificates.verdict import THEOREMS, Verdict
-from prooftape.errors import ProverError
+from prooftape.errors import GraphError, ProverError
+from prooftape.errors import found as shown
 from prooftape.files import write_atomically
 from prooftape.graph import Graph
 from prooftape.tape import compile_tape
@@ -51,7 +52,9 @@ def verify(
 ) -> Verdict:
     """Check a certificate file. Raises `OSError` if it cannot be read, `ProverError` for a broken prover.
 
-    `seconds` limits the prover's run on it: a file that takes longer is refused.
+    With a `graph` it must also be about that graph and its tape; without one the verdict is about the data
+    in the file, whatever graph its third line names. `progress` is told about compiling the theory, see
+    `Session.certify`. `seconds` limits the prover's run on it: a file that takes longer is refused.
     """
     return verify_bytes(Path(path).read_bytes(), graph, progress, Path(path), seconds)
 
@@ -64,6 +67,8 @@ def verify_bytes(
     seconds: float = SECONDS,
 ) -> Verdict:
     """`verify` for the contents of a file."""
+    if graph is not None:
+        must_be_graph(graph, "verify")
     try:
         text, contents = read(data)
         _same_theory(contents)
@@ -134,6 +139,12 @@ def run_text(prover: Prover, theory: Path, text: str, seconds: float = SECONDS) 
         (Path(folder) / "certificate.v").write_text(text)
         flags = ["-Q", str(theory), sources.LOGICAL_NAME]
         return prover.run("coqc", [*flags, "certificate.v"], Path(folder), seconds=seconds)
+
+
+def must_be_graph(graph: object, what: str) -> None:
+    """Raise for a path or a text where a graph is wanted."""
+    if not isinstance(graph, Graph):
+        raise GraphError(f"{what}: expected a Graph, got {shown(graph)}; Graph.load reads a saved one")
 
 
 def _same_theory(contents: Contents) -> None:
