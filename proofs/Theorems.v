@@ -65,7 +65,7 @@ Definition certified := @Certify.certified.
 Definition check_exact := @CheckComplete.check_exact.
 
 (** ** Textbook formulas *)
-(** [matmul] Entry (i, j) is the sum over p of a[i, p] * b[p, j]. *)
+(** [matmul] Of two matrices: entry (i, j) is the sum over p of a[i, p] * b[p, j]. *)
 Definition matmul_spec := @MatmulSpec.matmul_value.
 (** [matmul] The cotangent of a is d b^T. *)
 Definition matmul_vjp_left := @MatmulSpec.matmul_vjp_left.
@@ -81,8 +81,8 @@ Definition conv_transpose_spec := @ConvSpec.conv_transpose_formula.
 Definition softmax_spec := @SoftmaxSpec.softmax_spec.
 (** [softmax] Subtracting one number from each group, such as its maximum, changes nothing. *)
 Definition softmax_shift := @SoftmaxSpec.softmax_shift.
-(** [log_softmax] The logarithm of softmax. *)
-Definition log_softmax_spec := @SoftmaxSpec.log_softmax_is_log_of_softmax.
+(** [log_softmax] x_k minus the logarithm of the sum of exp(x_j) along the axis. *)
+Definition log_softmax_spec := @SoftmaxSpec.log_softmax_spec.
 (** [logsumexp] The logarithm of the sum of exp(x_j) over the reduced cells. *)
 Definition logsumexp_spec := @SoftmaxSpec.logsumexp_spec.
 (** [layer_norm] (x - mean) / sqrt(variance + eps) * gamma + beta along the last axis. *)
@@ -92,8 +92,8 @@ Definition rms_norm_spec := @NormSpec.rms_norm_spec.
 (** [multi_head_attention] The heads' softmax(q k^T / sqrt d) v side by side, times wo: the formula of Vaswani et al. 2017. *)
 Definition attention_spec := @AttentionSpec.multi_head_attention_spec.
 (** [multi_head_attention] The same with a mask: scores that are not kept have weight 0. *)
-Definition masked_attention_spec := @AttentionSpec.masked_attention_spec.
-(** [multi_head_attention] A query that keeps nothing gives zeros. *)
+Definition masked_attention_spec := @AttentionSpec.masked_multi_head_attention_spec.
+(** [multi_head_attention] In that formula a query that keeps nothing gets zeros. *)
 Definition idle_query_gets_zeros := @AttentionSpec.idle_query_gets_zeros.
 (** [max_pool max_pool2d] The largest real cell of each window. *)
 Definition max_pool_spec := @PoolingSpec.max_pool_formula.

@@ -93,35 +93,32 @@ Definition bmm_spec_witness R := bmm_spec R 2 2 3 2 [] [] 1 1 1 (le_n 2) (le_n 2
 
 Lemma inside_1_1 : Index.inside [2; 2] [1; 1].
 Proof. repeat constructor. Qed.
-Example conv_spec_witness :
-  o_shape (Conv.conv_of None) [AInts [1; 1]%Z; AInts [0; 0]%Z] [[1; 1; 2; 2]; [1]; [1; 3; 3]]%N [] = Some [1; 2; 2]%N
-  /\ Index.inside (Index.dims [2; 2]%N) [1; 1].
-Proof. split; [reflexivity|exact inside_1_1]. Qed.
-Example conv_transpose_spec_witness :
-  o_shape (ConvTranspose.conv_transpose_of None) [AInts [2]%Z; AInts [1]%Z] [[1; 1; 3]; [1]; [1; 2]]%N [] =
-  Some [1; 3]%N
-  /\ Index.inside (Index.dims [3]%N) [2].
-Proof. split; [reflexivity|repeat constructor]. Qed.
-Example max_pool_spec_witness :
-  o_shape (Pooling.plain_op None Pooling.max_prog) [AInts [2]%Z; AInts [1]%Z; AInts [1]%Z] [[1; 3]%N] [] =
-  Some [1; 4]%N.
-Proof. reflexivity. Qed.
-Example avg_pool_spec_witness :
-  o_shape (Pooling.plain_op None Pooling.average_prog) [AInts [2]%Z; AInts [1]%Z; AInts [1]%Z] [[1; 3]%N] [] =
-  Some [1; 4]%N.
-Proof. reflexivity. Qed.
-Example smooth_max_pool_spec_witness :
-  o_shape (Pooling.smooth_op None Pooling.log_mean_prog) [AInts [2]%Z; ANum (Fin (1 # 2)); AInts [1]%Z; AInts [1]%Z]
-    [[1; 3]%N] [] =
-  Some [1; 4]%N.
-Proof. reflexivity. Qed.
-Example smooth_max_pool2d_spec_witness :
-  o_shape (Pooling.smooth_op (Some 2) Pooling.soft_mean_prog)
-    [AInts [2; 2]%Z; ANum (Fin 1); AInts [1; 1]%Z; AInts [0; 0]%Z] [[1; 3; 3]%N] [] = Some [1; 2; 2]%N.
-Proof. reflexivity. Qed.
+Lemma inside_0 : Index.inside [1] [0].
+Proof. repeat constructor. Qed.
+Lemma inside_2 : Index.inside [3] [2].
+Proof. repeat constructor. Qed.
+Lemma inside_3 : Index.inside [4] [3].
+Proof. repeat constructor. Qed.
+Definition conv_spec_witness w b x :=
+  conv_spec Rnum PieceFacts.real_laws RMicromega.Q2R_1 None nowhere [1; 1]%Z [0; 0]%Z [] 1%N 1%N [2; 2]%N [3; 3]%N [2; 2]%N
+    [] w b x eq_refl eq_refl [] 0 [1; 1] (Forall2_nil _) (le_n 1) inside_1_1.
+Definition conv_transpose_spec_witness w b x :=
+  conv_transpose_spec Rnum PieceFacts.real_laws RMicromega.Q2R_1 None nowhere [2]%Z [1]%Z [] 1%N 1%N [3]%N [2]%N [3]%N
+    [] w b x eq_refl eq_refl [] 0 [2] (Forall2_nil _) (le_n 1) inside_2.
+Definition max_pool_spec_witness x :=
+  max_pool_spec None nowhere [2]%Z [1]%Z [1]%Z [1]%N [3]%N [4]%N [] x [0] [3] eq_refl inside_0 inside_3 eq_refl.
+Definition avg_pool_spec_witness x :=
+  avg_pool_spec None nowhere [2]%Z [1]%Z [1]%Z [1]%N [3]%N [4]%N [] x [0] [3] eq_refl inside_0 inside_3 eq_refl.
+Definition smooth_max_pool_spec_witness x :=
+  smooth_max_pool_spec None nowhere [2]%Z [1]%Z [1]%Z [1]%N [3]%N [4]%N [] x [0] [3] eq_refl inside_0 inside_3
+    (1 # 2) eq_refl.
+Definition smooth_max_pool2d_spec_witness x :=
+  smooth_max_pool2d_spec (Some 2) nowhere [2; 2]%Z [1; 1]%Z [0; 0]%Z [1]%N [3; 3]%N [2; 2]%N [] x [0] [1; 1] eq_refl
+    inside_0 inside_1_1 1%Q eq_refl.
 
 Definition softmax_spec_witness x := softmax_spec nowhere 1 [2; 3]%N [] x 1 2 0 (le_n 2) (le_n 2) (le_n 3) (le_n 1).
-Definition log_softmax_spec_witness x : _ := log_softmax_spec (Groups.along_one 0 [3]%N) x 2 (le_n 3).
+Definition log_softmax_spec_witness x :=
+  log_softmax_spec nowhere 1 [2; 3]%N [] x 1 2 0 (le_n 2) (le_n 2) (le_n 3) (le_n 1).
 Definition logsumexp_spec_witness x := logsumexp_spec nowhere [0]%Z [3]%N []%N [] x 0 eq_refl (le_n 1).
 Example softmax_shift_witness : forall j, j < Groups.extent (Groups.along_one 0 [2]%N) ->
   tget (R := Rnum) [5; 6]%R j =
@@ -135,8 +132,8 @@ Definition attention_spec_witness wq wk wv wo x :=
   attention_spec nowhere 1 2 4 2 2 [] wq wk wv wo x 0 1 3 
     (le_S _ _ (le_n 1)) (le_S _ _ (le_n 1)) (le_n 1) (le_n 2) (le_n 4).
 Definition masked_attention_spec_witness wq wk wv wo x mask :=
-  masked_attention_spec (Attention.Attention 1 2 4 2 2) wq wk wv wo x mask 0 1 3
-    (le_S _ _ (le_n 1)) (le_n 1) (le_n 2) (le_n 4).
+  masked_attention_spec nowhere 1 2 4 2 2 [] wq wk wv wo x mask 0 1 3
+    (le_S _ _ (le_n 1)) (le_S _ _ (le_n 1)) (le_n 1) (le_n 2) (le_n 4).
 (** The second query of two keeps nothing. *)
 Example idle_query_gets_zeros_witness :
   Attention.keeps_nothing (Attention.Attention 1 2 4 2 2) [1; 0; 0; 0]%R 1 = true.

@@ -219,3 +219,23 @@ Proof.
   - now apply (attention_spec z).
   - cbn [size fold_right batch tokens width z]. lia.
 Qed.
+
+(** The same with a mask, an (n, n) operand of zeros and ones. *)
+Theorem masked_multi_head_attention_spec w B n D H d nats wq wk wv wo x mask b t c :
+  (0 < H)%nat -> (0 < d)%nat -> (b < B)%nat -> (t < n)%nat -> (c < D)%nat ->
+  let matrix r c := [N.of_nat r; N.of_nat c] in
+  let s := [N.of_nat B; N.of_nat n; N.of_nat D] in
+  let z := Attention B n D H d in
+  entry (prog_fwd (R := Rnum)
+           (o_prog multi_head_attention_def w [AInt (Z.of_nat H)]
+              [matrix D (H * d)%nat; matrix D (H * d)%nat; matrix D (H * d)%nat; matrix (H * d)%nat D; s; matrix n n]
+              s nats)
+           [wq; wk; wv; wo; x; mask]) ((b * n + t) * D + c)
+  = attention_output z wv wo x (masked_weight z wq wk x mask) b t c.
+Proof.
+  intros HH Hd Hb Ht Hc matrix s z. cbn [o_prog multi_head_attention_def length]. unfold matrix, s.
+  rewrite (proj1 (attention_sizes_of_shapes B n D H d _ _ _ [_] HH)). fold z.
+  replace (N.to_nat (size _)) with (batch z * tokens z * width z)%nat.
+  - now apply (masked_attention_spec z).
+  - cbn [size fold_right batch tokens width z]. lia.
+Qed.

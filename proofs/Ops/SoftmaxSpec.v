@@ -123,6 +123,24 @@ Proof.
   rewrite line_group, line_members by assumption. rewrite total_map, total_seq. reflexivity.
 Qed.
 
+Theorem log_softmax_spec w axis s nats x o k r :
+  let len := nth axis (dims s) 1%nat in
+  let inner := prod (skipn (S axis) (dims s)) in
+  let at_ j := entry x ((o * len + j) * inner + r) in
+  (axis < Nat.max 1 (length s))%nat -> (o < prod (firstn axis (dims s)))%nat -> (k < len)%nat -> (r < inner)%nat ->
+  entry (prog_fwd (R := Rnum) (o_prog log_softmax_def w [AInt (Z.of_nat axis)] [s] s nats) [x])
+        ((o * len + k) * inner + r)
+  = at_ k - ln (sumn (R := Rnum) len (fun j => exp (at_ j))).
+Proof.
+  intros len inner at_ Ha Ho Hk Hr. cbn [o_prog log_softmax_def]. unfold softmax_view. cbn [attr_at nth int_of].
+  rewrite Nat2Z.id, <- (extent_along_one axis s Ha).
+  assert ((o * len + k) * inner + r < extent (along_one axis s))%nat as H.
+  { unfold along_one. cbn [extent]. fold len inner. rewrite Nat.mul_1_r, Nat.mul_assoc.
+    apply below; [now apply below | exact Hr]. }
+  rewrite log_softmax_entry by exact H. unfold peers. unfold along_one at 1 2. fold len inner.
+  rewrite line_group, line_members by assumption. rewrite total_map, total_seq. reflexivity.
+Qed.
+
 Theorem logsumexp_spec w axes s out nats x o : reduced_shape axes s = Some out -> (o < N.to_nat (size out))%nat ->
   entry (prog_fwd (R := Rnum) (o_prog logsumexp_def w [AInts axes] [s] out nats) [x]) o
   = ln (total (members (along axes s) o) (fun j => exp (entry x j))).
