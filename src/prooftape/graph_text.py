@@ -267,8 +267,8 @@ def _find(name: str, line: _Line, at: int) -> Op:
         return find(name)
     except KeyError:
         close = get_close_matches(name, table(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        line.fail(f"expected the name of an op, found {name!r}{hint}", at)
+        hint = f"did you mean {' or '.join(close)}?" if close else "an op from outside is registered first"
+        line.fail(f"expected the name of an op, found {name!r}; {hint}", at)
 
 
 def _read_type(line: _Line) -> TensorType:

@@ -32,7 +32,7 @@ REFUSED = [
     (HEAD + "%2 = neg(%0) : real[2,3]\n%3: input real[3]", "line 6, column 1: expected a node (leaves come before all nodes), found the leaf %3"),
     # nodes
     (HEAD + "%2 = ned(%0) : real[2,3]", "line 5, column 6: expected the name of an op, found 'ned'; did you mean neg?"),
-    (HEAD + "%2 = xyzzy(%0) : real[2,3]", "line 5, column 6: expected the name of an op, found 'xyzzy'"),
+    (HEAD + "%2 = xyzzy(%0) : real[2,3]", "line 5, column 6: expected the name of an op, found 'xyzzy'; an op from outside is registered first"),
     (HEAD + "%2 = neg %0 : real[2,3]", "line 5, column 6: expected an op and its arguments such as 'add(%0, %1)', found 'neg %0 : real[2,3]'"),
     (HEAD + "%2 = neg(%0", "line 5, column 12: expected ',' or ')', found the end of the line"),
     (HEAD + "%2 = neg(%0,) : real[2,3]", "line 5, column 13: expected an operand such as %0, an index such as nat[0:3] or an attribute such as axis=1, found ') : real[2,3]'"),
