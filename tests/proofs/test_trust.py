@@ -62,6 +62,7 @@ def test_it_prints_as_a_table_that_ends_with_the_weakest_link() -> None:
     assert lines[2].split()[:4] == ["exp", "1", "proved", "proved"]
     assert lines[2].startswith("exp  1      proved  proved   proved: everywhere  tested        tested: ")
     assert lines[3] == "weakest link: exp, tested in exact-tested, tail accuracy, kernel"
+    assert repr(s.trust()) == f"<trust: 2 ops; {lines[3]}>"
     starts = [lines[0].index(name) for name in COLUMNS]
     for line in lines[1:3]:  # every cell starts below its heading
         assert all(line[k] != " " and line[k - 1 : k] in (" ", "") for k in starts)
@@ -71,7 +72,7 @@ def test_a_graph_without_ops_has_nothing_to_trust() -> None:
     s = pt.Session()
     s.input(1.0)
     assert len(s.trust()) == 0 and s.trust().weakest is None
-    assert str(s.trust()) == "no ops: nothing to trust"
+    assert str(s.trust()) == "no ops: nothing to trust" and repr(s.trust()) == "<trust: no ops>"
 
 
 def test_an_op_from_outside_comes_last(twice: pt.Op) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prooftape.errors import TrustError
+from prooftape.errors import TrustError, count
 from prooftape.graph import Graph
 from prooftape.op import Op
 from prooftape.ops import is_own
@@ -83,6 +83,9 @@ class Trust(Sequence[Row]):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return f"<trust: {count(len(self), 'op')}; {self.lines()[-1]}>" if self.rows else "<trust: no ops>"
 
 
 def trust(graph: Graph, scalar: str = "float32") -> Trust:
