@@ -281,3 +281,9 @@ def test_importing_is_quick() -> None:
     print("import prooftape, seconds on the clock:", *(f"{seconds:.3f}" for seconds in wall))
     print("import prooftape, seconds of processor:", *(f"{seconds:.3f}" for seconds in cpu))
     assert min(cpu) < IMPORT_SECONDS
+
+
+def test_dir_has_every_public_name() -> None:
+    import prooftape
+
+    assert set(prooftape.__all__) <= set(dir(prooftape))

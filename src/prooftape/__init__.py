@@ -65,6 +65,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    """Also what is loaded on first use, for completion."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """`certify` and `verify` are loaded when they are first used: they bring what runs the prover."""
     if name == "certify":

@@ -76,7 +76,11 @@ def named_op(op: object) -> Op:
 
 
 def register(op: Op) -> Op:
-    """Add an op defined outside this package, so that graphs using it parse and check. Names are unique."""
+    """Add an op defined outside this package, so that graphs using it parse and check. Names are unique.
+
+    Use it as `s.apply(name, x, …)`. The theory does not know it: a gradient through it is right if its rules
+    are, `certify` refuses graphs with it, and `require="proved"` raises.
+    """
     if not isinstance(op, Op):
         raise OperandError(f"register: expected an Op, got {found(op)}")
     if op.name in _found() or (op.name in _outside and _outside[op.name] is not op):
