@@ -50,8 +50,9 @@ Every cell starts with its level, or with the reason why there is nothing. The l
   program (`proofs/Spec/Block.v`) on the record's samples, and the file to read: the program itself says what
   the op is.
 * **cross-evaluated**: forward, JVP and VJP computed by Rocq and by Python are equal on so many rational
-  cases, with ties, edge cases and out-of-range indices among them; *on variables*: for so many shapes and
-  attributes also with variables for entries, hence for all entries.
+  cases, with ties, edge cases and out-of-range indices among them; `exp`, `log`, … are the same rational
+  stand-ins on both sides (`proofs/Eval/RationalNum.v`). *On variables*: for so many shapes and attributes
+  also with variables for entries, hence for all entries.
 * **shape rule**: so many uses, refused ones included, get the same answer from both shape rules.
 * **exact**: so many identities of the record's rules (transposes, derivative of the forward rule) hold
   without a tolerance.

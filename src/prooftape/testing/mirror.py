@@ -3,8 +3,8 @@
 Rocq and Python compute the same numbers, so an op's forward, JVP and VJP can be compared exactly. `exp`
 is 2^x on integers and `log` is additive on powers of two: shifting a softmax by its maximum changes nothing,
 as over the reals; sqrt is right on squares of integers; sigmoid and softplus have their symmetries. Every
-other function is some positive number fixed by its name and argument; what agrees
-here agrees for every such function.
+other function is some positive number fixed by its name and argument, so that rules which agree call the
+same functions on the same arguments, short of a coincidence.
 """
 
 from __future__ import annotations
