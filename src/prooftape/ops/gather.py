@@ -139,6 +139,7 @@ def _total_gather(
 
     kind = "nats" if many else "nat"
     what = "literal naturals, one per result" if many else "literal natural"
+    of_refs = f"{name.removesuffix('nat')}ref takes a {'NatVecRef' if many else 'NatRef'}"
 
     def sample(shape: Shape, index: tuple[int, ...]) -> Sample:
         if by == "ref":
@@ -155,7 +156,7 @@ def _total_gather(
         samples=lambda: [sample(s, i) for s, i in samples],
         doc=doc,
         shapes_doc=shapes_doc,
-        attrs=(Attr(index_name, kind, doc=what),) if by == "nat" else (),
+        attrs=(Attr(index_name, kind, doc=f"{what}; {of_refs}"),) if by == "nat" else (),
         nats=(index_name,) if by == "ref" else (),
         convention=_TOTAL,
     )
