@@ -237,6 +237,11 @@ def test_a_verdict_in_one_line(verdict: pt.Verdict, text: str) -> None:
     assert verdict.proved == (verdict.outcome == "proved")
 
 
+def test_a_verdict_is_true_where_it_is_proved() -> None:
+    assert pt.Verdict("proved")
+    assert not pt.Verdict("refused") and not pt.Verdict("unchecked")
+
+
 def test_a_verdict_is_a_value() -> None:
     a, b = pt.Verdict("refused", reason="no"), pt.Verdict("refused", reason="no")
     assert a == b and hash(a) == hash(b) and a != replace(a, line=1)

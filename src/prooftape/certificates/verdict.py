@@ -47,6 +47,10 @@ class Verdict:
         """Whether the theorem was proved."""
         return self.outcome == "proved"
 
+    def __bool__(self) -> bool:
+        """`proved`: `assert s.certify(loss)` must not pass on a refusal."""
+        return self.proved
+
     def __str__(self) -> str:
         what = f"{self.nodes} node{'' if self.nodes == 1 else 's'}"
         if self.proved:
