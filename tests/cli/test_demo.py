@@ -109,7 +109,7 @@ def test_without_a_prover_the_demo_says_how_to_get_one(unchecked: Unchecked) -> 
         f"  unchecked: there is no Rocq prover on the path; {HOW_TO_GET}",
         f"  certificate: {cert}   (check it: prooftape verify {cert} --graph {graph})",
         f"  what the gradients rest on, op by op: prooftape trust {graph}",
-        "  weakest link: linear, tested in exact-tested, tail accuracy, kernel",
+        "  weakest link: cross_entropy, tested in exact-tested, tail accuracy, kernel",
     ]
 
 
