@@ -401,3 +401,20 @@ def test_progress_is_told_only_while_the_theory_is_compiled(
     with pytest.raises(BrokenPipeError):
         s.certify(y, progress=stops)
     assert list(build.cache_folder().glob("theory-*")) == []
+
+
+@pytest.mark.proofs
+def test_two_zeros_of_different_sign_in_one_graph_are_refused() -> None:
+    """A certificate writes 0.0 and -0.0 alike, and T1 has one kernel for each call it is written about."""
+    s = pt.Session("float64")
+    x = s.input([1.0])
+    both = s.add(s.scale(x, 0.0), s.scale(x, -0.0))
+    verdict = s.certify(both)
+    assert (verdict.outcome, verdict.node) == ("refused", 2)
+    assert verdict.reason == "node %2: scale with a zero of another sign than before, which floats tell apart"
+    alone = pt.Session("float64")
+    y = alone.input([1.0])
+    assert alone.certify(alone.add(alone.scale(y, -0.0), alone.scale(y, -0.0))).outcome != "refused"
+    mixed = pt.Session("float64")
+    z = mixed.input([1.0])
+    assert mixed.certify(mixed.add(mixed.scale(z, 0), mixed.scale(z, 0.0))).outcome != "refused"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from prooftape.attributes import AttrValue
@@ -52,6 +53,7 @@ def _outside_theory(graph: Graph, tape: Tape) -> Verdict | None:
         *((base + k, n.call) for k, n in enumerate(graph.nodes)),
         *((i.out, i.call) for i in tape.instrs),
     )
+    zeros: dict[object, tuple[int, ...]] = {}
     for id, call in calls:
         name = call.op.name
         if name not in known:
@@ -65,7 +67,24 @@ def _outside_theory(graph: Graph, tape: Tape) -> Verdict | None:
             value = call.attr(unreal)
             reason = f"node %{id}: attribute {unreal} of {name} is {value}, which is no real number"
             return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
+        if 0.0 in call.attrs:  # either zero: they compare equal, and a certificate writes them alike
+            alike = (name, tuple(map(_unsigned, call.attrs)), call.types, call.nat_sizes)
+            signs = tuple(i for i, v in enumerate(call.attrs) if isinstance(v, float) and _minus_zero(v))
+            if zeros.setdefault(alike, signs) != signs:
+                reason = (
+                    f"node %{id}: {name} with a zero of another sign than before, which floats tell apart"
+                )
+                return Verdict("refused", nodes=len(graph.nodes), reason=reason, node=id)
     return None
+
+
+def _minus_zero(value: float) -> bool:
+    return value == 0 and math.copysign(1, value) < 0
+
+
+def _unsigned(value: AttrValue) -> object:
+    """A number's value, whatever way it is written."""
+    return Fraction(value) if isinstance(value, (int, float)) and math.isfinite(value) else value
 
 
 def unreal_attribute(op: Op, attrs: Sequence[AttrValue]) -> str | None:

@@ -122,7 +122,9 @@ def theory_axioms(prover: Prover, theory: Path) -> frozenset[str]:
     """The axioms that the theorem `certified` rests on; kept beside the compiled theory that was asked."""
     kept = theory / "certified.axioms"
     with contextlib.suppress(OSError, ValueError):
-        return frozenset(json.loads(kept.read_bytes()))
+        listed = json.loads(kept.read_bytes())
+        if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+            return frozenset(listed)
     run = run_text(prover, theory, HEAD + "Print Assumptions certified.\n")
     found = _axioms(run.output) if run.ok else None
     if found is None:
