@@ -39,7 +39,6 @@ CHECKED_MODULES = (
     "Prooftape.Witnesses",  # imports Theorems
     "Prooftape.Certificates.CheckExamples",
     "Prooftape.Core.AdjointExample",
-    "Prooftape.Core.CommonSlopes",
     "Prooftape.Core.DerivativeExample",
     "Prooftape.Core.LossSlopes",
 )

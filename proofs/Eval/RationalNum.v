@@ -3,7 +3,8 @@
     For cross-evaluation with Python (src/prooftape/testing/mirror.py has the same functions). exp is 2^x on
     integers and log is additive on powers of two, so that shifting by a maximum changes nothing, exactly; sqrt is
     right on squares of integers, sigmoid and softplus have their symmetries; every other function is some number
-    fixed by its name and argument. What agrees here agrees for all such functions. *)
+    fixed by its name and argument, so that rules which agree call the same functions on the same arguments, short
+    of a coincidence. *)
 From Coq Require Import List NArith ZArith QArith Bool Qcanon.
 From Prooftape.Spec Require Import Scalar.
 Import ListNotations.
