@@ -300,7 +300,9 @@ def test_a_saved_graph_is_certified_and_verified(graph: Path, capsys: pytest.Cap
         "  axioms: sig_forall_dec, sig_not_dec, classic, functional_extensionality_dep"
     )
     status, out, _ = run(capsys, "verify", made, "--graph", graph)
-    assert status == 0 and out.startswith("proved: 3 nodes, ")
+    assert status == 0 and out.startswith("proved: 3 nodes, ") and "--graph" not in out
+    status, out, _ = run(capsys, "verify", made)
+    assert out.endswith("of the graph in this file; --graph FILE compares it with a graph you have\n")
 
     text = made.read_text()
     assert "Node c0 [0;1] []" in text

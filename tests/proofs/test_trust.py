@@ -117,7 +117,7 @@ def test_rows_are_ordered_by_how_much_is_assumed_then_tested() -> None:
     ("scalar", "tail", "kernel"),
     [
         ("float64", "tested: ", "tested: NumPy float64"),
-        ("bfloat16", "tested: ", "tested: NumPy bfloat16"),
+        ("bfloat16", "assumed: 16 bits", "tested: NumPy bfloat16"),
         ("rational", "no tail: exact numbers", "tested: rational"),
     ],
 )

@@ -43,7 +43,12 @@ def verify_file(file: Path, graph: Path | None, console: Console) -> int:
     about = None if graph is None else Graph.load(graph)
     with theory_progress(console) as report:
         verdict = verify(file, about, report)
-    return show(verdict, console)
+    status = show(verdict, console)
+    if verdict.proved and graph is None:
+        console.print(
+            "  of the graph in this file; --graph FILE compares it with a graph you have", soft_wrap=True
+        )
+    return status
 
 
 def trust_file(file: Path, scalar: str, console: Console) -> None:
