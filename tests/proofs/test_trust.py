@@ -128,6 +128,14 @@ def test_the_scalar_decides_what_rounds(scalar: str, tail: str, kernel: str) -> 
     assert row.tail_accuracy.startswith(tail) and row.kernel == kernel
 
 
+def test_nothing_is_a_derivative_in_a_prime_field() -> None:
+    s = pt.Session(pt.modular(7))
+    s.square(s.input([3]))
+    (row,) = s.trust()
+    assert (row.adjoint, row.derivative) == ("proved", "no limits in a prime field")
+    assert trust(s.graph, "rational")[0].derivative == "proved: everywhere"
+
+
 def test_a_remark_on_accuracy_is_no_promise() -> None:
     def tail(op: str) -> str:
         s = pt.Session()
