@@ -32,6 +32,7 @@ LAYERS = [
     "ops",
     "graph*",
     "semantics tape domains",
+    "xla",
     "theory certificates",
     "state handles operators handle_methods op_methods indexing param grads recording recorder taped session",
     "transforms training",
@@ -43,7 +44,7 @@ LAYERS = [
 HOMES = {
     "flint": "",
     "hypothesis": "testing",
-    "jax": "",
+    "jax": "xla",
     "matplotlib": "cli viz",
     "ml_dtypes": "",
     "rich": "cli",

@@ -1,0 +1,201 @@
+"""Convolution: XLA's own, channels last, or sums of scaled shifted images where the channels are few.
+
+XLA runs a convolution at full speed on the CPU when channels are the last axis; transposes between neighbours
+cancel, so each rule goes there and back. With few taps (input channels * kernel cells) its convolution is
+slow (20 times for one channel), and one fused loop over `taps` terms is not.
+
+Only windows that touch the image are lowered. Then a non-finite entry of w or of the cotangent, which the op's
+own rule would also multiply with the zeros of the padding, always shows in the result, is found there (`watch`)
+and sends the engine to the strict program.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from prooftape.op import Call
+from prooftape.ops.conv import bias_vjp
+from prooftape.types import Shape
+from prooftape.xla.lowerings.lowering import Lowering
+from prooftape.xla.lowerings.watching import watch
+
+MAX_TAPS = 36
+"""Up to this many multiply-adds per output entry, one fused loop beats XLA's convolution (measured)."""
+
+Arr = Any
+
+
+def _rank(c: Call) -> int:
+    return len(c.shapes[0]) - 2
+
+
+def _applies(c: Call) -> bool:
+    w, _, x = c.shapes
+    touches = all(p < k for p, k in zip(c.ints("padding"), w[2:], strict=True))
+    return 1 <= _rank(c) <= 3 and 0 not in x and touches
+
+
+def _last(image: Arr, d: int) -> Arr:
+    """(batch?, channels, spatial…) -> (batch, spatial…, channels)."""
+    if image.ndim == d + 1:
+        image = image[None]
+    return jnp.moveaxis(image, 1, -1)
+
+
+def _first(image: Arr, shape: Shape) -> Arr:
+    """The inverse of `_last`, for a result of this shape."""
+    return jnp.moveaxis(image, -1, 1).reshape(shape)
+
+
+def _numbers(d: int) -> tuple[str, str, str]:
+    space = "XYZ"[:d]
+    return (f"N{space}C", f"{space}IO", f"N{space}C")
+
+
+def _kernel_last(w: Arr, d: int) -> Arr:
+    """(out, in, kernel…) -> (kernel…, in, out)."""
+    return jnp.transpose(w, (*range(2, d + 2), 1, 0))
+
+
+def _cells(kernel: Shape) -> list[Shape]:
+    return list(itertools.product(*map(range, kernel)))
+
+
+def _taps(padded: Arr, kernel: Shape, stride: Shape, counts: Shape) -> list[Arr]:
+    """For every cell of the kernel, row-major, its entry in each window: (batch, counts…, channels)."""
+    out = []
+    for cell in itertools.product(*map(range, kernel)):
+        spots = (slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(cell, counts, stride, strict=True))
+        out.append(padded[(slice(None), *spots)])
+    return out
+
+
+def _pad(image: Arr, padding: Shape) -> Arr:
+    """Zeros around a channels-last image."""
+    widths = [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)]
+    return lax.pad(image, jnp.zeros((), image.dtype), widths) if any(padding) else image
+
+
+def _few_taps(c: Call) -> bool:
+    w = c.shapes[0]
+    return math.prod(w[1:]) <= MAX_TAPS
+
+
+def _apply(c: Call, w: Arr, x: Arr) -> Arr:
+    """The convolution without its bias, channels last."""
+    d = _rank(c)
+    image, k = _last(x, d), _kernel_last(w, d)
+    stride, padding = c.ints("stride"), c.ints("padding")
+    if not _few_taps(c):
+        both = [(p, p) for p in padding]
+        return lax.conv_general_dilated(image, k, stride, both, dimension_numbers=_numbers(d))
+    total = None
+    kernel = k.reshape((-1, *k.shape[d:]))
+    for n, window in enumerate(_taps(_pad(image, padding), k.shape[:d], stride, c.shape[-d:])):
+        for channel in range(k.shape[d]):
+            term = window[..., channel, None] * kernel[n, channel]
+            total = term if total is None else total + term
+    return total
+
+
+def _forward(xp: Any, c: Call, w: Arr, b: Arr, x: Arr) -> Arr:
+    # the barrier: XLA would else fuse the loop into every consumer, and compute it anew in each
+    return _first(watch(xp, lax.optimization_barrier(_apply(c, w, x) + b)), c.shape)
+
+
+def _jvp(xp: Any, c: Call, primals: Sequence[Arr], out: Arr, tangents: Sequence[Arr | None]) -> Arr | None:
+    w, _, x = primals
+    dw, db, dx = tangents
+    total = None
+    for a, b in ((dw, x), (w, dx)):
+        if a is not None and b is not None:
+            term = watch(xp, _apply(c, a, b))
+            total = term if total is None else total + term
+    if db is not None:
+        d = _rank(c)
+        batch = c.shape[0] if len(c.shape) == d + 2 else 1
+        total = jnp.broadcast_to(db, (batch, *c.shape[-d:], c.shapes[0][0])) if total is None else total + db
+    return None if total is None else _first(total, c.shape)
+
+
+def _to_image(c: Call, w: Arr, g: Arr) -> Arr:
+    """Cotangent of x, channels last: g spread by the stride, convolved with the turned kernel."""
+    if _few_taps(c):
+        return _fold(c, w, g)
+    d = _rank(c)
+    stride, size, kernel = c.ints("stride"), c.shapes[2][-d:], c.shapes[0][2:]
+    widths = []
+    for n, m, s, p, o in zip(size, kernel, stride, c.ints("padding"), c.shape[-d:], strict=True):
+        low = m - 1 - p
+        widths.append((low, n + m - 1 - low - ((o - 1) * s + 1)))
+    turned = jnp.flip(jnp.transpose(w, (*range(2, d + 2), 0, 1)), range(d))
+    return lax.conv_general_dilated(
+        g, turned, (1,) * d, widths, lhs_dilation=stride, dimension_numbers=_numbers(d)
+    )
+
+
+def _fold(c: Call, w: Arr, g: Arr) -> Arr:
+    """The same for few input channels: one product gives every window's cells, which are put back and summed."""
+    d = _rank(c)
+    out, channels, *kernel = c.shapes[0]
+    stride, padding, size, counts = c.ints("stride"), c.ints("padding"), c.shapes[2][-d:], c.shape[-d:]
+    cells = g.reshape((-1, out)) @ _kernel_last(w, d).reshape((-1, out)).T
+    cells = cells.reshape((*g.shape[:-1], math.prod(kernel), channels))
+    zero, total = jnp.zeros((), g.dtype), None
+    for n, cell in enumerate(itertools.product(*map(range, kernel))):
+        widths = [(0, 0, 0)]
+        for o, m, count, s, p in zip(cell, size, counts, stride, padding, strict=True):
+            widths.append((o - p, m + p - o - ((count - 1) * s + 1), s - 1))
+        term = lax.pad(cells[..., n, :], zero, [*widths, (0, 0, 0)])
+        total = term if total is None else total + term
+    return total
+
+
+def _to_kernel(c: Call, x: Arr, g: Arr) -> Arr:
+    """Cotangent of w, (out, in, kernel…): windows of x against g, the batch being summed over."""
+    d = _rank(c)
+    stride, size, kernel = c.ints("stride"), c.shapes[2][-d:], c.shapes[0][2:]
+    if _few_taps(c):
+        taps = _taps(_pad(_last(x, d), c.ints("padding")), kernel, stride, c.shape[-d:])
+        columns = jnp.stack(taps).reshape((len(taps), -1, c.shapes[0][1])).transpose((2, 0, 1))
+        product = columns.reshape((-1, columns.shape[2])) @ g.reshape((-1, g.shape[-1]))
+        return product.T.reshape(c.shapes[0])
+    widths = []
+    for n, m, s, p, o in zip(size, kernel, stride, c.ints("padding"), c.shape[-d:], strict=True):
+        # cells that no window reaches (the stride does not divide) are cropped by a negative width
+        widths.append((p, (o - 1) * s + m - n - p))
+    space = "XYZ"[:d]
+    numbers = (f"C{space}N", f"I{space}O", f"{space}NC")
+    k = lax.conv_general_dilated(
+        _last(x, d), g, (1,) * d, widths, rhs_dilation=stride, dimension_numbers=numbers
+    )
+    return jnp.transpose(k, (d + 1, d, *range(d)))
+
+
+def _vjp(xp: Any, c: Call, saved: Sequence[Arr], ct: Arr, wanted: Sequence[bool]) -> tuple[Arr | None, ...]:
+    w, x = saved
+    g = _last(ct, _rank(c))
+    return (
+        watch(xp, _to_kernel(c, x, g)) if wanted[0] else None,
+        bias_vjp(xp, c, ct) if wanted[1] else None,
+        _first(watch(xp, _to_image(c, w, g)), c.shapes[2]) if wanted[2] else None,
+    )
+
+
+LOWERINGS = (
+    Lowering(
+        "conv",
+        ("conv", "conv2d"),
+        "channels last; with few input channels one fused loop instead of XLA's convolution",
+        _applies,
+        _forward,
+        _vjp,
+        _jvp,
+    ),
+)
