@@ -20,6 +20,7 @@ from prooftape.op import Call
 from prooftape.ops.pooling import _windows
 from prooftape.ops.sliding import Windows
 from prooftape.xla.lowerings.lowering import Lowering
+from prooftape.xla.lowerings.separate import separately
 
 MAX_CELLS = 64
 """Windows with more cells keep the op's own rule: the code here is unrolled over the cells."""
@@ -80,7 +81,7 @@ def _winner(win: Windows, cells: Sequence[Arr]) -> Arr:
 
 def _forward(xp: Any, c: Call, x: Arr) -> Arr:
     win = _windows(c)
-    y = _largest(_cells(win, _last(win, x), -np.inf))
+    y = separately(lambda x: _largest(_cells(win, x, -np.inf)), _last(win, x))
     return jnp.moveaxis(y, -1, 1).reshape(c.shape)
 
 
@@ -96,9 +97,12 @@ def _jvp(xp: Any, c: Call, primals: Sequence[Arr], out: Arr, tangents: Sequence[
 
 def _vjp(xp: Any, c: Call, saved: Sequence[Arr], ct: Arr, wanted: Sequence[bool]) -> tuple[Arr | None, ...]:
     win = _windows(c)
-    number = _winner(win, _cells(win, _last(win, saved[0]), -np.inf))
     spread = _spread_tiles if _tiles(win) else _fold
-    g = spread(win, number, _last(win, ct))
+
+    def backward(x: Arr, g: Arr) -> Arr:
+        return spread(win, _winner(win, _cells(win, x, -np.inf)), g)
+
+    g = separately(backward, _last(win, saved[0]), _last(win, ct))
     return (jnp.moveaxis(g, -1, 1).reshape(c.shapes[0]),)
 
 
