@@ -178,7 +178,7 @@ class JaxArrays(Vocabulary[Any]):
         return lax.log(x)
 
     def log1p(self, x: Any) -> Any:
-        return lax.log1p(x)
+        return functions.log1p(x)
 
     def sqrt(self, x: Any) -> Any:
         return lax.sqrt(x)
@@ -224,6 +224,9 @@ class JaxArrays(Vocabulary[Any]):
 
     def normal_pdf(self, x: Any) -> Any:
         return functions.normal_pdf(x)
+
+    def exp_difference(self, x: Any, y: Any) -> Any:
+        return functions.exp_difference(x, y)
 
     def scaled_exp(self, x: Any, c: Number) -> Any:
         return functions.scaled_exp(x, float(c))

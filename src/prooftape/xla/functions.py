@@ -25,7 +25,7 @@ Value = Any
 """A JAX array or tracer, or a NumPy array of the same dtype."""
 
 DEEP = 1000.0  # beyond this every exp(-a) or a * exp(-a) is 0; clamping keeps inf * 0 out
-SMALL_POWER = 8  # |c| up to which x**c is a product: seven roundings, and no logarithm
+PRODUCTS = (-3, 8)  # from and up to which x**c is a product: at most seven roundings, and no logarithm
 
 
 def number(x: Value, c: float) -> Any:
@@ -60,6 +60,13 @@ def reciprocal(x: Value) -> Value:
 
 def is_nan(x: Value) -> Value:
     return lax.ne(x, x)
+
+
+def _minus(a: Value, root: tuple[float, float]) -> Value:
+    """a - (root[0] + root[1]) for a below 1000, accurate also near the root; root[1] is the smaller part."""
+    high = float(number(a, root[0]))
+    # the minimum keeps XLA from adding up the two constants
+    return add(at_most(add(a, -high), DEEP), high - root[0] - root[1])
 
 
 def _horner(coefficients: Sequence[float], t: Value) -> Value:
@@ -104,8 +111,7 @@ def silu_prime(x: Value) -> Value:
     """
     a = at_most(lax.abs(x), DEEP)
     e = lax.exp(lax.neg(a))
-    root = float(number(x, k.SILU_ROOT[0]))  # the difference from the exact root is subtracted after
-    d = add(add(a, -root), -(k.SILU_ROOT[0] - root) - k.SILU_ROOT[1])
+    d = _minus(a, k.SILU_ROOT)
     n = lax.sub(mul(lax.expm1(lax.neg(d)), k.SILU_ROOT_EXP), d)
     n = lax.div(lax.mul(n, e), _one_plus_squared(e))
     return lax.select(lax.ge(x, number(x, 0)), lax.sub(number(x, 1), n), n)
@@ -115,18 +121,23 @@ def silu_prime(x: Value) -> Value:
 
 
 def _gaussian(a: Value, scale: float) -> Value:
-    """exp(-scale a^2) for a >= 0 of moderate size, scale 1 or 1/2.
+    """exp(-scale a^2) for 0 <= a <= 39 (14.5 in float32), scale 1 or 1/2.
 
-    One rounding of a^2 alone would cost a^2 units: a is split into a head whose square is exact and a rest.
+    One rounding of a^2 alone would cost a^2 units: a is split into a head, whose square is exact, and the
+    rest of a^2, at most 0.06 (float64: 3e-5), whose exponential is a polynomial: XLA would turn the product
+    of two exponentials into the exponential of the rounded sum.
     """
-    bits = np.finfo(a.dtype).nmant // 2
-    head = lax.reduce_precision(a, np.finfo(a.dtype).nexp, bits)
-    rest = lax.mul(lax.sub(a, head), lax.add(a, head))
-    return lax.mul(lax.exp(mul(lax.mul(head, head), -scale)), lax.exp(mul(rest, -scale)))
+    info = np.finfo(a.dtype)
+    head = lax.reduce_precision(a, info.nexp, (info.nmant - 1) // 2)
+    rest = mul(lax.mul(lax.sub(a, head), lax.add(a, head)), -scale)
+    series = rest
+    for n in (4, 3, 2) if _single(a) else (3, 2):
+        series = lax.mul(add(mul(series, 1 / n), 1), rest)
+    return lax.mul(lax.exp(mul(lax.mul(head, head), -scale)), add(series, 1))
 
 
 def _density(x: Value, scale: float, constant: float) -> Value:
-    return mul(_gaussian(at_most(lax.abs(x), 39.0), scale), constant)
+    return mul(_gaussian(at_most(lax.abs(x), 14.5 if _single(x) else 39.0), scale), constant)
 
 
 def erf_prime(x: Value) -> Value:
@@ -163,13 +174,36 @@ def gelu_prime(x: Value) -> Value:
         (k.SLOPE_SINGLE, k.SLOPE_SINGLE_CENTRE, 15.0) if _single(x) else (k.SLOPE, k.SLOPE_CENTRE, 39.0)
     )
     a = at_most(lax.abs(x), far)
-    root = float(number(x, k.GELU_ROOT[0]))
-    distance = add(add(a, -root), -(k.GELU_ROOT[0] - root) - k.GELU_ROOT[1])
+    distance = _minus(a, k.GELU_ROOT)
     h = lax.mul(lax.mul(_factor(table, centre, a), distance), _gaussian(a, 0.5))
     return lax.select(lax.ge(x, number(x, 0)), add(h, 1), lax.neg(h))
 
 
-# -- exponentials and powers with a literal ---------------------------------------------------------------
+# -- exponentials, logarithms, and powers with a literal --------------------------------------------------
+
+
+def log1p(x: Value) -> Value:
+    """log(1 + x). In float64 (XLA's own is 128 units off at -0.414): log u + (x - (u - 1)) / u, u = 1 + x."""
+    if _single(x):
+        return lax.log1p(x)
+    u = at_least(add(x, 1), -1)  # below 0 all one; and nothing may make x + 1 - 1 into x
+    log = lax.log(u)
+    corrected = lax.add(log, lax.div(lax.sub(x, add(u, -1)), u))
+    corrected = lax.select(lax.eq(u, number(x, 1)), x, corrected)  # -0.0 too
+    return lax.select(lax.is_finite(log), corrected, log)
+
+
+def exp_difference(x: Value, y: Value) -> Value:
+    """exp(x - y): x - y is z + low exactly (Knuth's two-sum), exp(z + low) = exp(z) (1 + low) to rounding.
+
+    A factor 1 + low, not a term exp(z) low to be added: that would be flushed long before exp(z) is.
+    """
+    z = lax.sub(x, y)
+    back = lax.sub(z, x)
+    low = lax.sub(lax.sub(x, lax.sub(z, back)), lax.add(y, back))
+    e = lax.exp(z)
+    # low is large where exp(z) is 0 or inf, and nan where x or y is infinite
+    return lax.select(lax.lt(lax.abs(low), number(x, 0.5)), lax.mul(e, add(low, 1)), e)
 
 
 def scaled_exp(x: Value, c: float) -> Value:
@@ -207,7 +241,7 @@ def scaled_power(x: Value, c: Fraction, factor: Fraction) -> Value:
     if c == 0:
         return splat(x, scale)
     whole = c.denominator == 1
-    if whole and abs(c) <= SMALL_POWER:
+    if whole and PRODUCTS[0] <= c <= PRODUCTS[1]:
         base = x if c > 0 else reciprocal(x)
         n = abs(c.numerator)
         if scale == 1:
