@@ -1,7 +1,7 @@
 """Lowerings: faster rules for the ops on which XLA's default code is slow, chosen call by call.
 
-The meaning of an op stays in its record. A lowering is another way to compute it: exactly equal where the op is
-sums, products and selections of numbers that are exact (tested on integers), within rounding elsewhere.
+The meaning of an op stays in its record. A lowering is another way to compute it: exactly equal where the op
+is sums, products and selections of numbers that are exact (tested on integers), within rounding elsewhere.
 Each can be switched off by name; switched off, the op's own rules are traced.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Collection
 
 from prooftape.errors import AttributeValueError
 from prooftape.op import Call
-from prooftape.xla.lowerings import convolution, pooling
+from prooftape.xla.lowerings import attention, convolution, linear, pooling
 from prooftape.xla.lowerings.lowering import Lowering, Rules, rules_of
 
-_MODULES = (convolution, pooling)
+_MODULES = (convolution, pooling, linear, attention)
 ALL: tuple[Lowering, ...] = tuple(lowering for module in _MODULES for lowering in module.LOWERINGS)
 _BY_OP: dict[str, tuple[Lowering, ...]] = {
     op: tuple(x for x in ALL if op in x.ops) for op in {op for x in ALL for op in x.ops}
@@ -41,7 +41,7 @@ def enabled(choice: bool | Collection[str]) -> frozenset[str]:
 
 
 def choose(call: Call, on: frozenset[str]) -> Rules:
-    """The rules to trace for this call: those of the first lowering that is on and applies, or the op's own."""
+    """The rules to trace for this call: the first lowering that is on and applies, or the op's own."""
     for lowering in _BY_OP.get(call.op.name, ()):
         if lowering.name in on and lowering.applies(call):
             return rules_of(call, lowering)

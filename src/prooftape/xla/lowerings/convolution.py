@@ -4,9 +4,9 @@ XLA runs a convolution at full speed on the CPU when channels are the last axis;
 cancel, so each rule goes there and back. With few taps (input channels * kernel cells) its convolution is
 slow (20 times for one channel), and one fused loop over `taps` terms is not.
 
-Only windows that touch the image are lowered. Then a non-finite entry of w or of the cotangent, which the op's
-own rule would also multiply with the zeros of the padding, always shows in the result, is found there (`watch`)
-and sends the engine to the strict program.
+Only windows that touch the image are lowered. Then a non-finite entry of w or of the cotangent, which the
+op's own rule would also multiply with the zeros of the padding, always shows in the result, is found there
+(`watch`) and sends the engine to the strict program.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _to_image(c: Call, w: Arr, g: Arr) -> Arr:
 
 
 def _fold(c: Call, w: Arr, g: Arr) -> Arr:
-    """The same for few input channels: one product gives every window's cells, which are put back and summed."""
+    """The same for few input channels: one product gives all windows' cells, put back and summed."""
     d = _rank(c)
     out, channels, *kernel = c.shapes[0]
     stride, padding, size, counts = c.ints("stride"), c.ints("padding"), c.shapes[2][-d:], c.shape[-d:]

@@ -45,7 +45,7 @@ def _tiles(win: Windows) -> bool:
 
 
 def _cells(win: Windows, x: Arr, padding: float) -> list[Arr]:
-    """For every cell of a window, in row-major order, its entry in each window: (batch, counts…, channels)."""
+    """For every cell of a window, row-major, its entry in each window: (batch, counts…, channels)."""
     if any(win.padding):
         widths = [(0, 0, 0), *((p, p, 0) for p in win.padding), (0, 0, 0)]
         x = lax.pad(x, jnp.asarray(padding, x.dtype), widths)

@@ -20,8 +20,8 @@ def separately(f: Callable[..., Any], *values: Any) -> Any:
         return f(*values)
 
     def body(*inner: Any) -> Any:
-        with set_xla_metadata(inlineable=None):  # only this call, not those that f makes
+        with set_xla_metadata(inlineable=None):  # type: ignore[no-untyped-call]  # not the calls that f makes
             return f(*inner)
 
-    with set_xla_metadata(inlineable="false"):
+    with set_xla_metadata(inlineable="false"):  # type: ignore[no-untyped-call]
         return jax.jit(body)(*values)
