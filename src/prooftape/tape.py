@@ -121,7 +121,10 @@ def backward_dense_from(
     """
     ct = list(cotangents)
     finish = None if type(xp).finish is Vocabulary.finish else xp.finish
-    add = xp.add
+    add, add_into = xp.add, xp.add_into
+    # Slots whose cotangent is a sum made here: no rule has seen it (contributions to a slot end before its
+    # own turn), so it can grow in place. A first contribution may be a saved value, a view, or a seed.
+    sums: set[int] = set()
     for call, out, args, saves, nats in reversed(tape.instrs):
         g = ct[out]
         if g is None:
@@ -142,6 +145,9 @@ def backward_dense_from(
                     part = finish(part)
                 old = ct[a]
                 if old is not None:
-                    part = add(old, part) if finish is None else finish(add(old, part))
+                    part = add_into(old, part) if a in sums else add(old, part)
+                    if finish is not None:
+                        part = finish(part)
+                    sums.add(a)
                 ct[a] = part
     return ct

@@ -11,7 +11,7 @@ Axes are non-negative; every shape argument is static. Members that reduce drop 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Generic, TypeVar
@@ -294,6 +294,17 @@ class Vocabulary(ABC, Generic[A]):
         slopes = self.where(hot, keep(self, others, shape, (1,)), e)
         inverse = self.amul(valid, self.reciprocal(self.sum(e, (1,))))
         return self.amul(keep(self, inverse, shape, (1,)), slopes)
+
+    def fused(self, name: str) -> Callable[..., A | None] | None:
+        """A backend's own kernel for a named part of a rule, equal to the rule's text in exact arithmetic.
+
+        None: run the text. A kernel may also decline one use of it, by returning None.
+        """
+        return None
+
+    def add_into(self, total: A, part: A) -> A:
+        """total + part, where nobody but the caller can see `total`, so its memory may hold the result."""
+        return self.add(total, part)
 
     def minus_scaled(self, p: A, g: A, c: Number, *, consume: bool = False) -> A:
         """p - g * c: the step of gradient descent. With `consume`, g's memory may hold the result."""

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from prooftape import kernels
+from prooftape.arrays.buffers import Buffers, keep_freed_memory
+from prooftape.arrays.scans import MANY_SHORT_ROWS, first_max_by_cell, has_nan, product_has_nan, same_layout
+from prooftape.arrays.sliding import ConvolutionKernels, window_max, window_max_transposed
 from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.attributes import attr_key
 from prooftape.literal import Literal
@@ -31,27 +34,6 @@ BRANCHY = 16384
 """From here on selecting by bits beats np.where, whose branch per entry is mispredicted on mixed masks."""
 
 
-def has_nan(x: Arr) -> bool:
-    """Whether any entry is nan. A dot with itself finds it in one BLAS pass: squares never cancel."""
-    v = x.ravel()
-    s = v.dot(v)
-    return bool(s != s)
-
-
-def product_has_nan(out: Arr) -> bool:
-    """Whether any entry of a matrix product is nan, looking at one row and one column if they are finite.
-
-    A non-finite entry of the left factor makes its whole row of the product non-finite (inf times anything is
-    inf or nan, and no finite term brings it back), one of the right factor its whole column. So if the first
-    row and the first column are finite, both factors are, and so is the product unless it overflowed.
-    """
-    if out.ndim == 2 and out.size > 4096:
-        row, column = out[0], out[:, 0]
-        if row.dot(row) + column.dot(column) < np.inf:
-            return False
-    return has_nan(out)
-
-
 @lru_cache(maxsize=64)
 def _row_numbers(n: int) -> Arr:
     return np.arange(n)
@@ -61,10 +43,16 @@ class FloatArrays(StructuralArrays):
     """IEEE binary floats of one dtype."""
 
     def __init__(self, dtype: DTypeLike) -> None:
+        keep_freed_memory()
         self.dtype = np.dtype(dtype)
         self._number: Callable[[Number], Any] = self.dtype.type
         self._bits = np.dtype(f"i{self.dtype.itemsize}")
         self._constants: dict[tuple[Shape, object], Arr] = {}
+        self._fused: dict[str, Callable[..., Arr | None]] = {
+            **ConvolutionKernels(Buffers(), self._amatmul_into).by_name(),
+            "window_max": window_max,
+            "window_max_transposed": window_max_transposed,
+        }
 
     def zeros(self, shape: Shape) -> Arr:
         return np.zeros(shape, self.dtype)
@@ -137,7 +125,7 @@ class FloatArrays(StructuralArrays):
         return out
 
     def gate(self, mask: Arr, g: Arr, *, complement: bool = False) -> Arr:
-        if g.size < 512 or not (g.flags.c_contiguous and mask.flags.c_contiguous):
+        if g.size < 512 or not ((g.flags.c_contiguous and mask.flags.c_contiguous) or same_layout(mask, g)):
             zero = self.full(g.shape, 0)
             return np.where(mask, zero, g) if complement else np.where(mask, g, zero)
         # keep or clear all bits: twice as fast as np.where on masks without a pattern
@@ -311,6 +299,16 @@ class FloatArrays(StructuralArrays):
             return None
         return _row_numbers(idx.size), idx
 
+    def fused(self, name: str) -> Callable[..., Arr | None] | None:
+        return self._fused.get(name)
+
+    def add_into(self, total: Arr, part: Arr) -> Arr:
+        # one layout, so that the sum lies in memory as a new one would: later reductions round in that order
+        if total.ndim == 0 or total.strides != part.strides or total.dtype != part.dtype:
+            return total + part  # rank 0: NumPy gives immutable numbers
+        total += part
+        return total
+
     def minus_scaled(self, p: Arr, g: Arr, c: Number, *, consume: bool = False) -> Arr:
         if g.ndim == 0 or g.dtype != p.dtype:
             return self.sub(p, self.scale(g, c))
@@ -331,6 +329,11 @@ class FloatArrays(StructuralArrays):
     def matmul(self, a: Arr, b: Arr) -> Arr:
         return a @ b
 
+    def _amatmul_into(self, a: Arr, b: Arr, linear: int, out: Arr) -> None:
+        np.matmul(a, b, out=out)
+        if product_has_nan(out):
+            out[...] = self._absorbing_matmul(a, b, linear)
+
     def amatmul(self, a: Arr, b: Arr, linear: int) -> Arr:
         out: Arr = a @ b
         if product_has_nan(out):
@@ -348,7 +351,7 @@ class FloatArrays(StructuralArrays):
     def first_max(self, x: Arr, valid: Mask | None) -> Arr:
         cells = x.shape[-1]
         if cells <= MANY_SHORT_ROWS[0] and x.size >= MANY_SHORT_ROWS[1] * cells:
-            hits = _first_max_by_cell(x, valid)
+            hits = first_max_by_cell(x, valid)
             if hits is not None:
                 return hits
         candidates = x if valid is None else np.where(valid, x, self._number(-np.inf))
@@ -360,31 +363,6 @@ class FloatArrays(StructuralArrays):
             best = np.where(chosen, best, ok.argmax(axis=-1))
         result: Arr = best[..., None] == np.arange(cells)
         return result
-
-
-MANY_SHORT_ROWS = (32, 2048)  # at most 32 cells, at least 2048 rows: measured, argmax is slow on short rows
-
-
-def _first_max_by_cell(x: Arr, valid: Mask | None) -> Arr | None:
-    """`first_max` cell by cell, over all rows at once (20 times faster on windows); None at a nan."""
-    planes = list(np.moveaxis(x, -1, 0))
-    if valid is not None:
-        valid = np.broadcast_to(valid, (*valid.shape[:-1], len(planes)))
-    allowed = [None if valid is None or valid[..., k].all() else valid[..., k] for k in range(len(planes))]
-    best = np.full(planes[0].shape, -np.inf, x.dtype)
-    for plane, ok in zip(planes, allowed, strict=True):
-        np.maximum(best, plane if ok is None else np.where(ok, plane, best), out=best)
-    if has_nan(best):
-        return None
-    free = np.ones(best.shape, np.bool_)
-    hits = np.empty((len(planes), *best.shape), np.bool_)
-    for hit, plane, ok in zip(hits, planes, allowed, strict=True):
-        np.equal(plane, best, out=hit)
-        hit &= free
-        if ok is not None:
-            hit &= ok
-        free ^= hit
-    return np.moveaxis(hits, 0, -1)
 
 
 class LowPrecision(FloatArrays):

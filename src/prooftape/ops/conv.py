@@ -101,6 +101,10 @@ def _from_image(xp: Vocabulary[A], win: Windows, c: Call, image: A) -> A:
 
 def _forward(xp: Vocabulary[A], c: Call, w: A, b: A, x: A) -> A:
     win = _windows(c)
+    if (fused := xp.fused("conv")) is not None:
+        done = fused(w, b, xp.reshape(x, win.image_shape), win.stride, win.padding)
+        if done is not None:
+            return xp.reshape(done, c.shape)
     y = _to_image(xp, win, c, xp.matmul(_matrix(xp, w), _columns(xp, win, x)))
     return xp.reshape(xp.add(y, with_bias(xp, b, xp.shape(y))), c.shape)
 
@@ -127,18 +131,40 @@ def _jvp(xp: Vocabulary[A], c: Call, primals: Sequence[A], out: A, tangents: Seq
     return None if y is None else xp.reshape(y, c.shape)
 
 
+def _fused_weight(xp: Vocabulary[A], win: Windows, c: Call, x: A, ct: A) -> A | None:
+    """The cotangent of w where the backend has a kernel of its own for it."""
+    fused = xp.fused("conv_weight")
+    if fused is None:
+        return None
+    g = xp.reshape(ct, (win.batch, c.shapes[0][0], *win.counts))
+    return fused(g, xp.reshape(x, win.image_shape), win.kernel, win.stride, win.padding)
+
+
+def _fused_image(xp: Vocabulary[A], win: Windows, c: Call, w: A, ct: A) -> A | None:
+    """The cotangent of x, likewise."""
+    fused = xp.fused("conv_image")
+    if fused is None:
+        return None
+    g = xp.reshape(ct, (win.batch, c.shapes[0][0], *win.counts))
+    dx = fused(w, g, win.size, win.stride, win.padding)
+    return None if dx is None else xp.reshape(dx, c.shapes[2])
+
+
 def _vjp(
     xp: Vocabulary[A], c: Call, saved: Sequence[A], ct: A, wanted: Sequence[bool]
 ) -> tuple[A | None, ...]:
     win = _windows(c)
     w, x = saved
-    dw = db = dx = None
-    if wanted[0] or wanted[2]:
+    dw = _fused_weight(xp, win, c, x, ct) if wanted[0] else None
+    dx = _fused_image(xp, win, c, w, ct) if wanted[2] else None
+    db = None
+    by_weight, by_image = wanted[0] and dw is None, wanted[2] and dx is None
+    if by_weight or by_image:
         g = _from_image(xp, win, c, ct)
-        if wanted[0]:
+        if by_weight:
             product = xp.amatmul(g, xp.permute(_columns(xp, win, x), (1, 0)), linear=0)
             dw = xp.reshape(product, c.shapes[0])
-        if wanted[2]:
+        if by_image:
             columns = xp.amatmul(xp.permute(_matrix(xp, w), (1, 0)), g, linear=1)
             dx = xp.reshape(win.from_columns(xp, xp.reshape(columns, win.columns_shape)), c.shapes[2])
     if wanted[1]:

@@ -38,8 +38,12 @@ def _windows(c: Call) -> Windows:
 # -- maximum ---------------------------------------------------------------------------------------------
 def _max_forward(xp: Vocabulary[A], c: Call, x: A) -> A:
     win = _windows(c)
-    cells = win.stacked(xp, win.pad_edge(xp, xp.reshape(x, win.image_shape)))
-    return xp.reshape(xp.max(cells, (0,)), c.shape)
+    padded = win.pad_edge(xp, xp.reshape(x, win.image_shape))
+    if (fused := xp.fused("window_max")) is not None:
+        done = fused(padded, win.kernel, win.stride)
+        if done is not None:
+            return xp.reshape(done, c.shape)
+    return xp.reshape(xp.max(win.stacked(xp, padded), (0,)), c.shape)
 
 
 def _winners(xp: Vocabulary[A], win: Windows, x: A) -> A:
@@ -68,6 +72,11 @@ def _max_vjp(
 ) -> tuple[A | None, ...]:
     win = _windows(c)
     shape = win.rows_shape
+    if not any(win.padding) and (fused := xp.fused("window_max_transposed")) is not None:
+        images, given = xp.reshape(saved[0], win.image_shape), xp.reshape(ct, shape[:-1])
+        done = fused(images, given, win.kernel, win.stride)
+        if done is not None:
+            return (xp.reshape(done, c.shapes[0]),)
     g = xp.broadcast(xp.reshape(ct, shape[:-1]), shape, tuple(range(len(shape) - 1)))
     placed = xp.where(_winners(xp, win, saved[0]), g, _zeros(xp, win))
     return (xp.reshape(win.from_rows(xp, placed), c.shapes[0]),)
