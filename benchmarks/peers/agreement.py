@@ -1,8 +1,8 @@
-"""Do all engines compute the same thing? Losses of the first steps against a float64 run, within a derived bound.
+"""Do all engines compute the same? Losses of the first steps against a float64 run, within a derived bound.
 
-An engine may differ from another in the order of its sums, in fused multiply-adds and in how exactly it rounds
-exp, tanh, erf. What float32 rounding does to these losses is sampled, not guessed: the NumPy-by-hand steps run
-in float32 and in float64 on the same data, after every parameter and input has been moved to a neighbouring
+An engine may differ from another in the order of its sums, in fused multiply-adds and in how exactly it
+rounds exp, tanh, erf. What float32 rounding does to these losses is sampled, not guessed: the steps by hand
+run in float32 and in float64 on the same data, after every parameter and input has been moved to a neighbouring
 float32 number, so that each of eight runs rounds differently everywhere. `MARGIN` times the largest of these
 eight deviations is allowed, and at least 8 units in the last place of the largest loss: an engine may round
 eight times as coarsely as NumPy does (functions to 4 ulp, where half an ulp is the best there is; sums of up

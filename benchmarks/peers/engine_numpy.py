@@ -1,4 +1,4 @@
-"""NumPy by hand: what a careful user writes without any recorder. In float64 it is the reference of all losses.
+"""NumPy by hand: what a careful user writes without a recorder. In float64 it is the reference of all losses.
 
 In-place where that is safe, no cotangent that nobody needs, convolution as one matrix product over windows.
 """
@@ -208,7 +208,7 @@ def cnn(p: Sequence[Array], x: Array, labels: Any) -> tuple[float, Sequence[Arra
 
 def transformer(p: Sequence[Array], x: Array, labels: Any) -> tuple[float, Sequence[Array]]:
     erf = harness.peer("scipy.special").erf
-    n1, z1, i1 = norm(x, p[0], p[1])
+    n1, z1, _ = norm(x, p[0], p[1])
     a, kept = attention(n1, *p[2:6], w.HEADS)
     a += x
     n2, z2, i2 = norm(a, p[6], p[7])

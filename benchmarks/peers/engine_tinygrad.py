@@ -1,4 +1,4 @@
-"""tinygrad on its CPU device, which needs clang: one TinyJit'ed function of loss, gradient and its own SGD."""
+"""tinygrad on its CPU device, which needs clang: one function of loss, gradient and its SGD under TinyJit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,6 @@ def losses() -> dict[str, Callable[..., Any]]:
         q, k, v = ((x @ m).reshape(*x.shape[:-1], heads, -1).transpose(-3, -2) for m in (wq, wk, wv))
         return q.scaled_dot_product_attention(k, v).transpose(-3, -2).reshape(*x.shape) @ wo
 
-    def gelu(x: Any) -> Any:
-        """The exact one: its own `gelu` is the approximation by tanh."""
-        return x * 0.5 * (1 + (x * 0.5**0.5).erf())
-
     def mlp_small(p: Sequence[Any], x: Any, target: Any) -> Any:
         h = x.linear(p[0].T, p[1]).tanh()
         h = h.linear(p[2].T, p[3]).tanh()
@@ -42,7 +38,7 @@ def losses() -> dict[str, Callable[..., Any]]:
 
     def transformer(p: Sequence[Any], x: Any, labels: Any) -> Any:
         h = x + attention(norm(x, p[0], p[1]), *p[2:6], w.HEADS)
-        h = h + gelu(norm(h, p[6], p[7]).linear(p[8].T, p[9])).linear(p[10].T, p[11])
+        h = h + norm(h, p[6], p[7]).linear(p[8].T, p[9]).gelu("none").linear(p[10].T, p[11])
         return h.linear(p[12].T, p[13]).flatten(0, 1).sparse_categorical_crossentropy(labels)
 
     def chain(p: Sequence[Any], x: Any, _: Any) -> Any:
@@ -70,8 +66,6 @@ def tinygrad_step(problem: Problem) -> Step:
     optimizers = harness.peer("tinygrad.nn.optim")
     loss_of = losses()[problem.name]
     params = [tiny.Tensor(p.copy()).contiguous().realize() for p in problem.params]
-    for p in params:
-        p.requires_grad = True
     x = tiny.Tensor(problem.x.copy()).realize()
     target = None if problem.target is None else tiny.Tensor(problem.target.copy()).realize()
     optimizer = optimizers.SGD(params, lr=problem.rate)
@@ -84,7 +78,7 @@ def tinygrad_step(problem: Problem) -> Step:
         return loss.realize(*optimizer.schedule_step())
 
     def step() -> float:
-        with tiny.Tensor.train():
+        with tiny.Context(TRAINING=1):
             return float(train().item())
 
     return step

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: eager with autograd and its fused SGD, and torch.compile in the ways its users write it."""
+"""PyTorch on the CPU: eager with autograd and SGD, and torch.compile in the ways its users write it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Each workload runs in a fresh process on one pinned core; inside it, every round times every engine once, in
 rotating order. Before that every engine runs the 20 steps of the agreement check and two untimed rounds: the
 same warm-up for all. The first call on a chain of 1,000 nodes is timed in a process of its own, with empty
-compilation caches. A complete run writes results/peers.json, .md, .svg and .png; a partial one prints its table.
+compilation caches. A complete run writes results/peers.{json,md,svg,png}; a partial one prints its table.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import harness  # noqa: E402
-from harness import Samples, Table, Timer  # noqa: E402
+import harness
+from harness import Samples, Table, Timer
 
 harness.pin()
 
@@ -77,8 +76,8 @@ def measured(workload: str, names: list[str], rounds: int) -> dict[str, Any]:
         try:
             step, rough[name], rows[name] = _admitted(problem, name, wanted)
         except Exception as error:  # noqa: BLE001  (whatever a peer raises is the reason that is shown)
-            traceback.print_exc()
             rows[name] = {"reason": unavailable(error)}
+            print(f"  {name}: {rows[name]['reason']}", file=sys.stderr, flush=True)
             continue
         steps[name] = step
     fastest = min((t for n, t in rough.items() if rows[n]["agrees"]), default=0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +76,7 @@ def _ones(n: int) -> Array:
 
 
 def _layers(draw: np.random.Generator, *sizes: int) -> tuple[Array, ...]:
-    return tuple(
-        array for i, o in zip(sizes, sizes[1:], strict=False) for array in (_uniform(draw, o, i), _zeros(o))
-    )
+    return tuple(array for i, o in pairwise(sizes) for array in (_uniform(draw, o, i), _zeros(o)))
 
 
 def mlp_small(draw: np.random.Generator) -> Problem:
@@ -93,9 +92,7 @@ def mlp(draw: np.random.Generator) -> Problem:
 
 def cnn(draw: np.random.Generator) -> Problem:
     """1x28x28, batch 32: twice (conv 3x3 with padding 1, relu, max pool 2), linear to 10 classes."""
-    first, second = (
-        _uniform(draw, o, i, KERNEL, KERNEL) for i, o in zip(CHANNELS, CHANNELS[1:], strict=False)
-    )
+    first, second = (_uniform(draw, o, i, KERNEL, KERNEL) for i, o in pairwise(CHANNELS))
     features = CHANNELS[2] * (IMAGE // 4) ** 2
     params = (first, _zeros(CHANNELS[1]), second, _zeros(CHANNELS[2]), *_layers(draw, features, 10))
     x, labels = draw.random((32, 1, IMAGE, IMAGE), dtype=np.float32), draw.integers(0, 10, 32)
@@ -103,7 +100,7 @@ def cnn(draw: np.random.Generator) -> Problem:
 
 
 def transformer(draw: np.random.Generator) -> Problem:
-    """x + attention(norm(x)); x + MLP(norm(x)) with exact gelu, four times as wide; logits over 256 tokens."""
+    """x + attention(norm(x)); x + MLP(norm(x)) with exact gelu, four times as wide; 256 classes."""
     attention = tuple(_uniform(draw, WIDTH, WIDTH) for _ in range(4))
     up, down = _layers(draw, WIDTH, 4 * WIDTH), _layers(draw, 4 * WIDTH, WIDTH)
     head = _layers(draw, WIDTH, VOCABULARY)
@@ -113,7 +110,7 @@ def transformer(draw: np.random.Generator) -> Problem:
 
 
 def chain(draw: np.random.Generator, name: str = "W5", owned: bool = False) -> Problem:
-    """h = tanh(a * h + b) * c, 250 times, on a vector of 64; three parameters in all, or three in every block."""
+    """h = tanh(a * h + b) * c, 250 times, on a vector of 64; three parameters in all, or 750."""
     params: list[Array] = []
     for _ in range(BLOCKS if owned else 1):
         params.append(draw.uniform(0.8, 1.2, CHAIN_WIDTH).astype(np.float32))
@@ -123,8 +120,8 @@ def chain(draw: np.random.Generator, name: str = "W5", owned: bool = False) -> P
 
 
 def one_convolution(draw: np.random.Generator) -> Problem:
-    """conv 3x3 with padding 1, 8 to 16 channels, on one image 32x32; mean of squares."""
-    return Problem("W6a", 0.001, (_uniform(draw, 16, 8, 3, 3), _normal(draw, 16)), _normal(draw, 8, 32, 32))
+    """conv 3x3 with padding 1, 3 to 16 channels, on one image 32x32; mean of squares."""
+    return Problem("W6a", 0.001, (_uniform(draw, 16, 3, 3, 3), _normal(draw, 16)), _normal(draw, 3, 32, 32))
 
 
 def one_norm(draw: np.random.Generator) -> Problem:
