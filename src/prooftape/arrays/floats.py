@@ -7,6 +7,7 @@ or float16 values in float32 arrays, computes each rule in float32 and rounds ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -26,7 +27,7 @@ from prooftape.types import Shape
 from prooftape.vocabulary import Index, Mask
 
 SMALL = 16384
-"""Largest constant array kept (entries)."""
+"""Largest constant that is an array with memory of its own (entries)."""
 SHORT_ROW = 128
 """Rows up to this length gain nothing from pairwise sums: a product with ones is as accurate, and cheaper."""
 MAX_CONSTANTS = 64
@@ -62,12 +63,13 @@ class FloatArrays(StructuralArrays):
         key = (shape, value if value.__class__ is int else attr_key(value))
         found = self._constants.get(key)
         if found is None:
-            found = np.full(shape, self._rounded(value), self.dtype)
+            found = np.full(shape if math.prod(shape) <= SMALL else (), self._rounded(value), self.dtype)
             found.flags.writeable = False
-            if found.size <= SMALL:
-                if len(self._constants) >= MAX_CONSTANTS:
-                    self._constants.clear()
-                self._constants[key] = found
+            if found.shape != shape:  # one number, seen everywhere: no memory to fill and to read
+                found = np.ndarray(shape, self.dtype, found, 0, (0,) * len(shape))
+            if len(self._constants) >= MAX_CONSTANTS:
+                self._constants.clear()
+            self._constants[key] = found
         return found
 
     def broadcast(self, x: Arr, shape: Shape, axes: Shape) -> Arr:

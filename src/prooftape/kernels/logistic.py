@@ -62,6 +62,17 @@ def _tanh_prime(x: F64) -> F64:
     return p
 
 
+def _tanh_prime_single(x: F64) -> F64:
+    # What is subnormal in binary64 is 0 in binary32.
+    a = np.abs(x)
+    a *= -2.0
+    p = np.exp(a, out=a)
+    denominator = _one_plus_squared(p)
+    p *= 4.0
+    p /= denominator
+    return p
+
+
 def _softplus(x: F64) -> F64:
     e = _exp_of_minus(np.abs(x))
     np.log1p(e, out=e)
@@ -76,6 +87,14 @@ def _silu(x: F64) -> F64:
     deep = x < SUBNORMAL_EXP
     if deep.any():
         result[deep] = exp_times(x[deep], x[deep])
+    return result
+
+
+def _silu_single(x: F64) -> F64:
+    # What is subnormal in binary64 is 0 in binary32.
+    x = np.maximum(x, -DEEP)
+    result = _sigmoid(x)
+    result *= x
     return result
 
 
@@ -135,10 +154,13 @@ sigmoid_prime: Kernel = elementwise(
     "sigmoid_prime", "sigmoid(x) sigmoid(-x), the derivative of sigmoid; even, 1/4 at 0.", _sigmoid_prime
 )
 tanh_prime: Kernel = elementwise(
-    "tanh_prime", "sech(x)^2, the derivative of tanh; accurate where tanh(x)^2 rounds to 1.", _tanh_prime
+    "tanh_prime",
+    "sech(x)^2, the derivative of tanh; accurate where tanh(x)^2 rounds to 1.",
+    _tanh_prime,
+    _tanh_prime_single,
 )
 softplus: Kernel = elementwise("softplus", "log(1 + e**x) = max(x, 0) + log1p(e**-|x|).", _softplus)
-silu: Kernel = elementwise("silu", "x sigmoid(x); limit -0 at -inf.", _silu)
+silu: Kernel = elementwise("silu", "x sigmoid(x); limit -0 at -inf.", _silu, _silu_single)
 silu_prime: Kernel = elementwise(
     "silu_prime",
     "sigmoid(x) (1 + x sigmoid(-x)), the derivative of silu; accurate also at its zero -1.2784645...",
