@@ -11,12 +11,12 @@ set -eu
 
 group=${1:-dev}
 demo_extras=cli,train,rigor
-dev_extras=dev,cli,train,low-precision,rigor,bench
+dev_extras=dev,cli,train,low-precision,rigor,xla,bench
 modules="numpy typer rich matplotlib sklearn safetensors flint"
 case $group in
     demo) extras=$demo_extras ;;
     dev) extras=$dev_extras
-         modules="$modules ml_dtypes scipy mpmath mygrad autograd pytest xdist hypothesis hatchling mypy" ;;
+         modules="$modules ml_dtypes jax scipy mpmath mygrad autograd pytest xdist hypothesis hatchling mypy" ;;
     *) echo "usage: $0 demo|dev" >&2; exit 2 ;;
 esac
 

@@ -23,8 +23,8 @@ def test_the_list_is_pyproject_s() -> None:
     extras = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
     listed = {lib.extra for lib in doctor.LIBRARIES}
     # `test`, `dev` and `all` are for those who change the package, or repeat the others
-    assert listed - {None} == set(extras) - {"test", "dev", "all"}
-    for extra in sorted(listed - {None}):
+    assert listed == set(extras) - {"test", "dev", "all"}
+    for extra in sorted(listed):
         wanted = set(extras[extra])
         ours = {
             f"{lib.distribution}{'==' if lib.exactly else '>='}{lib.least}"
@@ -54,7 +54,7 @@ def app() -> ModuleType:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Versions of an imagined environment in which everything imports."""
-    versions = {lib.distribution: lib.least for lib in doctor.LIBRARIES if lib.extra is not None}
+    versions = {lib.distribution: lib.least for lib in doctor.LIBRARIES}
 
     def version(name: str) -> str:
         if name not in versions:
@@ -235,7 +235,7 @@ def test_an_unknown_extra_is_refused() -> None:
     with pytest.raises(ProofTapeError) as e:
         doctor.examine(["trian"])
     assert str(e.value) == (
-        "doctor: unknown extra 'trian'; known: bench, cli, interop, low-precision, rigor, train"
+        "doctor: unknown extra 'trian'; known: bench, cli, interop, low-precision, rigor, train, xla"
     )
 
 

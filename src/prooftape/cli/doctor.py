@@ -28,12 +28,12 @@ PYTHON = (3, 11)
 class Library:
     """One library: import name, name on PyPI, the extra that brings it, least version, what it is for.
 
-    extra "" is the core; None is a library that no extra brings yet. Held equal to pyproject.toml by a test.
+    extra "" is the core. Held equal to pyproject.toml by a test.
     """
 
     module: str
     distribution: str
-    extra: str | None
+    extra: str
     least: str
     use: str
     imported: bool = True
@@ -49,11 +49,11 @@ LIBRARIES = (
     Library("safetensors", "safetensors", "train", "0.4.5", "checkpoints"),
     Library("ml_dtypes", "ml_dtypes", "low-precision", "0.5", "the scalar bfloat16"),
     Library("flint", "python-flint", "rigor", "0.7", "fast exact rationals (without it: fractions.Fraction)"),
+    Library("jax", "jax", "xla", "0.10", "the engine `xla`"),
     Library("torch", "torch", "interop", "2.13.0", "the oracle of the golden values", False, True),
     Library("expecttest", "expecttest", "interop", "0.3", "torch's own test samples import it", False),
     Library("mygrad", "mygrad", "bench", "2.3", "benchmarks: a peer", False),
     Library("autograd", "autograd", "bench", "1.8", "benchmarks: a peer", False),
-    Library("jax", "jax", None, "", "nothing in this version: the engine `xla` is not written yet", False),
 )
 ROCQ = ("coqc", "8.16", "checking the proofs; Debian, Ubuntu: apt-get install coq libcoq-coquelicot")
 COQUELICOT = (
@@ -144,10 +144,8 @@ def _python() -> Finding:
 
 
 def _library(lib: Library) -> Finding:
-    group = "core" if lib.extra == "" else "-" if lib.extra is None else lib.extra
+    group = lib.extra or "core"
     install = "pip install prooftape" if not lib.extra else f"pip install 'prooftape[{lib.extra}]'"
-    if lib.extra is None:
-        install = ""
     state, version, remedy = "ok", "", ""
     try:
         version = importlib.metadata.version(lib.distribution)
