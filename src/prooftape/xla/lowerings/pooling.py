@@ -97,12 +97,13 @@ def _jvp(xp: Any, c: Call, primals: Sequence[Arr], out: Arr, tangents: Sequence[
 
 def _vjp(xp: Any, c: Call, saved: Sequence[Arr], ct: Arr, wanted: Sequence[bool]) -> tuple[Arr | None, ...]:
     win = _windows(c)
-    spread = _spread_tiles if _tiles(win) else _fold
-
-    def backward(x: Arr, g: Arr) -> Arr:
-        return spread(win, _winner(win, _cells(win, x, -np.inf)), g)
-
-    g = separately(backward, _last(win, saved[0]), _last(win, ct))
+    image, ct = _last(win, saved[0]), _last(win, ct)
+    if _tiles(win):
+        g = separately(lambda x, g: _spread_tiles(win, _winner(win, _cells(win, x, -np.inf)), g), image, ct)
+    else:
+        # two calls: overlapping windows ask for each number several times
+        number = separately(lambda x: _winner(win, _cells(win, x, -np.inf)), image)
+        g = separately(lambda number, g: _fold(win, number, g), number, ct)
     return (jnp.moveaxis(g, -1, 1).reshape(c.shapes[0]),)
 
 
@@ -117,16 +118,35 @@ def _spread_tiles(win: Windows, number: Arr, g: Arr) -> Arr:
 
 
 def _fold(win: Windows, number: Arr, g: Arr) -> Arr:
-    """Winners' cotangents put back cell by cell and summed."""
-    zero = jnp.zeros((), g.dtype)
-    total = None
-    for n, offset in enumerate(itertools.product(*map(range, win.kernel))):
-        widths = [(0, 0, 0)]
-        for o, size, count, s, p in zip(offset, win.size, win.counts, win.stride, win.padding, strict=True):
-            widths.append((o - p, size + p - o - ((count - 1) * s + 1), s - 1))
-        term = lax.pad(jnp.where(number == n, g, 0), zero, [*widths, (0, 0, 0)])
-        total = term if total is None else total + term
-    return total
+    """Every cell sums the cotangents of the windows it has won.
+
+    Cell s * a + r of the padded image lies in the windows a - j, as their cell r + s * j: for each remainder r
+    that is a sum of shifted slices. The results for all remainders are then interleaved.
+    """
+    d = win.rank
+    geometry = list(zip(win.size, win.kernel, win.stride, win.padding, win.counts, strict=True))
+    back = [(k - 1) // s for _, k, s, _, _ in geometry]
+    ahead = [-(-(n + 2 * p) // s) for n, _, s, p, _ in geometry]
+    widths = [(j, a - o, 0) for j, a, (*_, o) in zip(back, ahead, geometry, strict=True)]
+    number = lax.pad(number, np.int32(-1), [(0, 0, 0), *widths, (0, 0, 0)])
+    g = lax.pad(g, g.dtype.type(0), [(0, 0, 0), *widths, (0, 0, 0)])
+    planes = []
+    for rest in itertools.product(*map(range, win.stride)):
+        total = jnp.zeros((win.batch, *ahead, win.channels), g.dtype)
+        shifts = (range(-(-(k - r) // s)) for r, (_, k, s, _, _) in zip(rest, geometry, strict=True))
+        for shift in itertools.product(*shifts):
+            cell = 0
+            for r, j, (_, k, s, _, _) in zip(rest, shift, geometry, strict=True):
+                cell = cell * k + r + s * j
+            spots = (slice(b - j, b - j + a) for b, j, a in zip(back, shift, ahead, strict=True))
+            here = (slice(None), *spots)
+            total = total + jnp.where(number[here] == cell, g[here], 0)
+        planes.append(total)
+    cells = jnp.stack(planes).reshape((*win.stride, win.batch, *ahead, win.channels))
+    order = (d, *(axis for i in range(d) for axis in (d + 1 + i, i)), 2 * d + 1)
+    whole = tuple(a * s for a, s in zip(ahead, win.stride, strict=True))
+    image = cells.transpose(order).reshape((win.batch, *whole, win.channels))
+    return image[(slice(None), *(slice(p, p + n) for n, _, _, p, _ in geometry))]
 
 
 LOWERINGS = (
