@@ -13,7 +13,7 @@ CODE := src tests scripts benchmarks
 # Two environments must not be made at once, and the order of the checks is the order of their cost.
 .NOTPARALLEL:
 .PHONY: help demo test check setup setup-demo setup-interop setup-rocq format format-check lint types \
-	fast-test proofs planted-rules rocq-or-not bench bench-check golden golden-check docs-check budget wheel clean distclean
+	fast-test proofs planted-rules rocq-or-not bench bench-check bench-peers golden golden-check docs-check budget wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ bench: setup ## measure against the rivals that are installed
 	$(ONE_THREAD) $(PY) benchmarks/mlp.py
 	$(ONE_THREAD) $(PY) benchmarks/recording.py
 	$(ONE_THREAD) $(PY) benchmarks/certificates.py
+
+bench-peers: setup ## whole training steps of nine workloads against every peer; clang for tinygrad; an hour
+	$(ONE_THREAD) $(PY) benchmarks/peers/run.py
+	$(ONE_THREAD) $(PY) benchmarks/peers/memory.py
 
 bench-check: setup ## the promised speeds, against the rivals, one test at a time on a quiet machine
 	$(PYTEST) -m timing

@@ -2,11 +2,11 @@
 
 An engine may differ from another in the order of its sums, in fused multiply-adds and in how exactly it
 rounds exp, tanh, erf. What float32 rounding does to these losses is sampled, not guessed: the steps by hand
-run in float32 and in float64 on the same data, after every parameter and input has been moved to a neighbouring
-float32 number, so that each of eight runs rounds differently everywhere. `MARGIN` times the largest of these
-eight deviations is allowed, and at least 8 units in the last place of the largest loss: an engine may round
-eight times as coarsely as NumPy does (functions to 4 ulp, where half an ulp is the best there is; sums of up
-to n numbers one after the other instead of pairwise).
+run in float32 and in float64 on the same data, after every parameter and input has been moved to a
+neighbouring float32 number, so that each of eight runs rounds differently everywhere. `MARGIN` times the
+largest of these eight deviations is allowed, and at least 8 units in the last place of the largest loss: an
+engine may round eight times as coarsely as NumPy does (functions to 4 ulp, where half an ulp is the best
+there is; sums one number after the other instead of pairwise).
 """
 
 from __future__ import annotations
