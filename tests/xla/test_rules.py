@@ -19,8 +19,8 @@ from prooftape.types import BOOL, REAL, TensorType  # noqa: E402
 from prooftape.vocabulary import Vocabulary  # noqa: E402
 from prooftape.xla.arrays import JaxArrays  # noqa: E402
 
-# Of the largest magnitude in the result, at least 1: samples hold a few dozen numbers of moderate size, so each
-# result is within some tens of roundings. Measured: 6.5e-7 and 1.6e-15, both in norms.
+# Of the largest magnitude in the result, at least 1: samples hold a few dozen numbers of moderate size, so
+# each result is within some tens of roundings. Measured: 6.5e-7 and 1.6e-15, both in norms.
 RELATIVE = {"float32": 2e-6, "float64": 4e-15}
 
 
