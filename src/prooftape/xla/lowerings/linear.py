@@ -1,7 +1,7 @@
 """`linear`: the orientation of its products, and one watch instead of one per product.
 
-On a CPU the cotangent of w, g^T x, is slow when g is wide: XLA's product wants the smaller factor to be the one
-it transposes. Turned around, (x^T g)^T, it has it.
+On a CPU the cotangent of w, g^T x, is slow when g is wide: XLA's product wants the smaller factor to be the
+one it transposes. Turned around, (x^T g)^T, it has it.
 """
 
 from __future__ import annotations

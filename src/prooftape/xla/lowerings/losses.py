@@ -12,6 +12,7 @@ from prooftape.ops.losses import _mean, _rows, _unrows
 from prooftape.ops.softmax import row_max
 from prooftape.vocabulary import keep
 from prooftape.xla.lowerings.lowering import Lowering
+from prooftape.xla.lowerings.softmax import exp_below
 
 Arr = Any
 
@@ -50,7 +51,7 @@ def _cross_entropy_vjp(
     logits, labels = saved
     x = _rows(xp, c, logits)
     shape = x.shape
-    e = xp.exp_difference(x, keep(xp, row_max(xp, x), shape, (1,)))
+    e = exp_below(xp, x, keep(xp, row_max(xp, x), shape, (1,)))
     hot = xp.one_hot(labels, shape[1])
     others = xp.sum(lax.select(hot, xp.full(shape, 0), e), (1,))
     slopes = lax.select(hot, keep(xp, xp.neg(others), shape, (1,)), e)

@@ -120,8 +120,8 @@ def _spread_tiles(win: Windows, number: Arr, g: Arr) -> Arr:
 def _fold(win: Windows, number: Arr, g: Arr) -> Arr:
     """Every cell sums the cotangents of the windows it has won.
 
-    Cell s * a + r of the padded image lies in the windows a - j, as their cell r + s * j: for each remainder r
-    that is a sum of shifted slices. The results for all remainders are then interleaved.
+    Cell s * a + r of the padded image lies in the windows a - j, as their cell r + s * j: for each remainder
+    r that is a sum of shifted slices. The results for all remainders are then interleaved.
     """
     d = win.rank
     geometry = list(zip(win.size, win.kernel, win.stride, win.padding, win.counts, strict=True))

@@ -1,8 +1,8 @@
 """Softmax and log-softmax: the same accurate derivative, without a search for the first maximum.
 
 The op's own rule takes 1 - s of the largest entry as the share of all others, which needs to know which entry
-is the first largest. Only an entry with s > 1/2 needs that, and there is at most one such entry: it is then the
-only one equal to the row's maximum. All others may take 1 - s as it is.
+is the first largest. Only an entry with s > 1/2 needs that, and there is at most one: it is then the only
+one equal to the row's maximum. All others may take 1 - s as it is.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from prooftape.xla.lowerings.lowering import Lowering
 Arr = Any
 
 
+def exp_below(xp: Any, x: Arr, largest: Arr) -> Arr:
+    """`xp.exp_difference` where x <= largest: the exponential is at most 1, so no zero has to absorb it."""
+    z = lax.sub(x, largest)
+    back = lax.sub(z, x)
+    low = lax.sub(lax.sub(x, lax.sub(z, back)), lax.add(largest, back))
+    low = lax.select(lax.eq(low, low), low, xp.full(x.shape, 0))
+    e = lax.exp(z)
+    return lax.add(e, lax.mul(low, e))
+
+
 def _weights(xp: Any, x: Arr) -> tuple[Arr, Arr]:
     """softmax(x) along the last axis, and 1 - softmax(x), both with full relative accuracy."""
     shape = x.shape
     last = (len(shape) - 1,)
     largest = keep(xp, row_max(xp, x), shape, last)
-    e = xp.exp_difference(x, largest)
+    e = exp_below(xp, x, largest)
     total = keep(xp, xp.sum(e, last), shape, last)
     # with two or more largest entries none has s > 1/2, and what `others` is does not matter
     others = xp.sum(lax.select(lax.eq(x, largest), xp.full(shape, 0), e), last)

@@ -1,10 +1,10 @@
 """Finding out that a shortcut may have missed an absorbing zero.
 
 A matrix product spreads a non-finite entry of its left factor over a whole row and one of its right factor
-over a whole column (inf times anything is inf or nan, and no finite term brings it back). So a row and a column
-of a product, or the sum of a factor, tell whether anything in it needed the absorbing zero. Sums of such vectors
-are finite only if all their terms are; if they merely overflow, the strict program runs for nothing and gives
-the same.
+over a whole column (inf times anything is inf or nan, and no finite term brings it back). So a row and a
+column of a product, or the sum of a factor, tell whether anything in it needed the absorbing zero. Sums of
+such vectors are finite only if all their terms are; if they merely overflow, the strict program runs for
+nothing and gives the same.
 """
 
 from __future__ import annotations
