@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import prooftape as pt
 from prooftape.arrays import sliding
 from prooftape.arrays.buffers import LIMIT, Buffers
 from prooftape.arrays.floats import FloatArrays
@@ -139,6 +140,47 @@ def test_the_kernels_do_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == 2
     test_convolution((3, 2, 3, 3), (2, 2, 7, 7), 2, 1, False, "C")
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "attrs"),
+    [
+        ("conv", [(4, 3, 3, 3), (4,), (2, 3, 12, 13)], {"padding": 1}),
+        ("conv", [(4, 3, 3, 3), (4,), (2, 3, 14, 14)], {}),
+        ("conv", [(4, 3, 1, 1), (4,), (2, 3, 5, 5)], {}),
+        ("max_pool2d", [(2, 3, 8, 8)], {"kernel": 2}),
+        ("max_pool2d", [(2, 3, 8, 8)], {"kernel": 1}),
+    ],
+)
+def test_results_are_not_scratch_memory(
+    name: str, shapes: list[tuple[int, ...]], attrs: dict[str, object]
+) -> None:
+    """Other inputs of the same shapes go through the same buffers; results handed out before stay."""
+    rng, xp = np.random.default_rng(0), FloatArrays(np.float32)
+    call = bound(name, shapes, **attrs)
+
+    def results() -> list[np.ndarray]:
+        operands = [integers(rng, s) for s in shapes]
+        saved = [operands[p] for p in call.saved]
+        ct = integers(rng, call.shape)
+        y = call.op.forward(xp, call, *operands)
+        return [y, *call.op.vjp(xp, call, saved, ct, [True] * len(shapes))]
+
+    first = results()
+    before = [a.tobytes() for a in first]
+    second = results()
+    assert [a.tobytes() for a in first] == before
+    assert [a.tobytes() for a in second] != before
+    assert not any(np.may_share_memory(a, b) for a in first for b in second)
+
+
+def test_a_step_leaves_parameters_contiguous() -> None:
+    rng = np.random.default_rng(0)
+    s = pt.Session()
+    w, b = s.param(rng.normal(size=(4, 3, 3, 3))), s.param(np.zeros(4))
+    loss = s.mean(s.square(s.conv2d(s.use(w), s.use(b), s.input(rng.normal(size=(2, 3, 12, 13))), padding=1)))
+    s.sgd_step_all(0.1, s.backward_scalar_dense_all(loss))
+    assert w.stored.flags.c_contiguous
 
 
 # -- scratch memory -----------------------------------------------------------------------------------------
