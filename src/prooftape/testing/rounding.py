@@ -168,20 +168,20 @@ def check_within_rounding(
 def compare(model: Rounding, bound: Bounded, result: object, place: tuple[str, int, str]) -> Report:
     """One array against its bound."""
     value, error = bound.value, bound.error
+    got = np.asarray(result)
+    if got.shape != value.shape:
+        raise ValueError(f"{model.name}: {place[0]}[{place[1]}] has shape {got.shape}, not {value.shape}")
     if value.dtype.kind == "b":
-        got = np.asarray(result)
         claim = ~error
         wrong = claim & (got.astype(np.bool_) != value)
         error = np.where(error, np.inf, 0.0)
     else:
-        got = np.asarray(result).astype(np.float64)
+        got = got.astype(np.float64)
         claim = error < np.inf
         same = (got == value) | (np.isnan(got) & np.isnan(value))
         with np.errstate(all="ignore"):
             off = np.abs(got - value)
             wrong = claim & ~same & ~(off <= error * SLACK)
-    if got.shape != value.shape:
-        raise ValueError(f"{model.name}: {place[0]}[{place[1]}] has shape {got.shape}, not {value.shape}")
     found = [
         Violation(
             model.name,

@@ -23,6 +23,7 @@ from prooftape.testing.rounding_values import (
     finite,
     grain,
     is_zero,
+    same_number,
     settled_sign,
     surely_nan,
 )
@@ -48,6 +49,7 @@ class RoundingArrays(RoundingStructure):
         exact: Arr | bool = False,
         ok: Arr | bool = True,
         known: Arr | bool = False,
+        function: bool = False,
     ) -> Bounded:
         """A rounded result.
 
@@ -59,8 +61,9 @@ class RoundingArrays(RoundingStructure):
         relative = units * model.unit
         relative = relative / (1 - np.minimum(relative, 0.5))  # n u / (1 - n u), for any number of roundings
         error = carried + relative * (size + carried) + own_units * FLOAT64_UNIT * size
-        low = (np.abs(value) - carried < 2 * model.smallest) | np.asarray(roundings > 1)
-        error = (error + np.where(low, np.maximum(units, roundings) * model.floor, 0)) * SLACK
+        floor = model.function_floor if function else model.floor
+        low = (np.abs(value) - carried < 2 * max(model.smallest, floor)) | np.asarray(roundings > 1)
+        error = (error + np.where(low, roundings * floor, 0)) * SLACK
         error = np.where(exact & (size <= model.largest) & ~((size > 0) & (size < model.smallest)), 0, error)
         claim = ok & np.isfinite(value) & (size + error < model.largest)
         error = np.where(known, 0, np.where(claim, error, np.inf))
@@ -80,7 +83,11 @@ class RoundingArrays(RoundingStructure):
         return self._result(value, carried, np.abs(value), exact=exact, ok=finite(a) & finite(b), known=known)
 
     def sub(self, a: Bounded, b: Bounded) -> Bounded:
-        return self.add(a, self.neg(b))
+        difference = self.add(a, self.neg(b))
+        # x - x is 0; where sums are contracted only if both are the same use of x: a b - (a b) may not be
+        same = a is b if self.model.rewrites else same_number(a, b)
+        nothing = same & finite(a)
+        return difference._replace(error=np.where(nothing, 0.0, difference.error))
 
     def mul(self, a: Bounded, b: Bounded) -> Bounded:
         value = np.asarray(a.value * b.value)
@@ -110,12 +117,12 @@ class RoundingArrays(RoundingStructure):
         both = (a.error == 0) & (b.error == 0)
         power_of_two = np.frexp(np.abs(b.value))[0] == 0.5
         exact = both & power_of_two
-        if not self.model.rewrites_quotients:
+        if not self.model.rewrites:
             whole = grain(value) * grain(b.value)
             divides = (np.abs(a.value) <= 2.0**53 * whole) & (value * b.value == a.value)
             exact |= both & divides & self._fits(np.abs(value), grain(value))
         ok = finite(a) & finite(b) & (least > 0)
-        if self.model.rewrites_quotients:
+        if self.model.rewrites:
             ok &= self._ordinary(a) & self._ordinary(b)
         infinite = claimed(a) & claimed(b) & ~(np.isfinite(a.value) & np.isfinite(b.value))
         known = infinite & settled_sign(a) & settled_sign(b) & (b.value != 0)
@@ -158,8 +165,8 @@ class RoundingArrays(RoundingStructure):
         # the exponent may be rounded to the engine's precision; whole powers may be repeated products
         units = self.model.function("pow") + np.where(inside, np.maximum(stretch, 0), 0)
         if integer:
-            units = np.maximum(units, abs(power))
-        if self.model.rewrites_quotients:
+            units = np.maximum(units, 2 * abs(power) + 2)
+        if self.model.rewrites:
             ok = ok & (self._ordinary(self._named(value, np.zeros(value.shape))) | zero)
         return self._result(
             np.where(nan, np.nan, np.where(zero, 0.0, value)),
@@ -170,6 +177,7 @@ class RoundingArrays(RoundingStructure):
             exact=zero,
             ok=ok | zero,
             known=nan | surely_nan(x),
+            function=True,
         )
 
     # -- sums -----------------------------------------------------------------------------------------
@@ -259,40 +267,56 @@ class RoundingArrays(RoundingStructure):
         own_units = KERNEL_UNITS
         if member == "sqrt":
             own_units, units = 1.0, self.model.root
-            if not self.model.rewrites_quotients:
+            if not self.model.rewrites:
                 zero = zero | (
                     (x.error == 0)
                     & self._fits(value, grain(value))
                     & (value * value == x.value)
                     & (value <= 2.0**26 * grain(value))
                 )
-        if member == "exp" and self.model.rewrites_quotients:
+        if member == "exp" and self.model.rewrites:
             units = units + np.abs(np.where(finite(x), x.value, 0))  # exp(a) exp(b) as exp(a + b)
         if member == "log":
             zero = zero | ((x.value == 1) & (x.error == 0))
         return self._result(
             np.where(nan, np.nan, value),
-            reach_of(member, x.value, x.error),
+            reach_of(member, x.value, x.error) + self.model.absolute.get(member, 0.0) * self.model.unit,
             np.abs(value),
             units=units,
             own_units=own_units,
             exact=zero,
             ok=finite(x) | infinite,
             known=nan | pole | surely_nan(x) | (infinite & ~np.isfinite(value)),
+            function=True,
         )
 
     def exp_difference(self, x: Bounded, y: Bounded) -> Bounded:
         value = self.base.exp_difference(x.value, y.value)
-        carried = reach_of("exp", np.asarray(x.value - y.value), x.error + y.error)
+        # with contraction x may be several roundings of one product, each within its error
+        uses = 3 if self.model.rewrites else 1
+        carried = reach_of("exp", np.asarray(x.value - y.value), uses * (x.error + y.error))
         nan = surely_nan(x) | surely_nan(y)
         units = self.model.function("exp_difference")
         ok = finite(x) & finite(y)
         return self._result(
-            value, carried, np.abs(value), units=units, own_units=KERNEL_UNITS, ok=ok, known=nan
+            value,
+            carried,
+            np.abs(value),
+            units=units,
+            own_units=KERNEL_UNITS,
+            ok=ok,
+            known=nan,
+            function=True,
         )
 
     def exp(self, x: Bounded) -> Bounded:
         return self._function("exp", x)
+
+    def scaled_exp(self, x: Bounded, c: Number) -> Bounded:
+        half = self.exp(
+            self.scale(x, Fraction(1, 2))
+        )  # what an engine may do so that c exp(x) stays in range
+        return self.mul(self.scale(half, c), half)
 
     def expm1(self, x: Bounded) -> Bounded:
         return self._function("expm1", x)

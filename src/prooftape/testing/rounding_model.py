@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from prooftape.testing.xla_accuracy import MARGIN, MEASURED
+from prooftape.testing.xla_accuracy import ABSOLUTE, FLUSHED, MARGIN, MEASURED
 
 KERNEL_ULP = 4.0
 """What `prooftape.kernels` promises (and tests/accuracy measures) for each scalar function."""
@@ -36,8 +36,12 @@ class Rounding:
     """Relative error of a division, in units."""
     root: float = 1.0
     """Relative error of a square root, in units."""
-    rewrites_quotients: bool = False
-    """Whether quotients, roots and exponentials may be regrouped; see docs/rounding.md."""
+    rewrites: bool = False
+    """Whether quotients, roots, exponentials may be regrouped, sums contracted; see docs/rounding.md."""
+    function_floor: float = 0.0
+    """Like `floor`, for the results of scalar functions."""
+    absolute: Mapping[str, float] = field(default_factory=dict)
+    """Absolute error of a scalar function on top of the relative one, in units (near the zeros of a sine)."""
     storage_unit: float = 0.0
     """Unit roundoff of the format that stored values are rounded to, if it is another (bfloat16)."""
     storage_floor: float = 0.0
@@ -88,7 +92,8 @@ def numpy_rounding(scalar: str = "float32") -> Rounding:
     """The NumPy engine: IEEE arithmetic with gradual underflow, kernels within 4 ulp, sums in any order."""
     dtype, unit = _formats(scalar)
     floor = float(np.finfo(dtype).smallest_subnormal)
-    return _stored(Rounding(f"numpy {scalar}", dtype, unit, floor), scalar)
+    model = Rounding(f"numpy {scalar}", dtype, unit, floor, function_floor=KERNEL_ULP * floor)
+    return _stored(model, scalar)
 
 
 def xla_rounding(scalar: str = "float32") -> Rounding:
@@ -105,6 +110,8 @@ def xla_rounding(scalar: str = "float32") -> Rounding:
         default_ulps=MARGIN * max(MEASURED[dtype.name].values()),
         division=2.0,  # x * (1 / c) for x / c
         root=2 * ulps["rsqrt"] + 1,  # x * rsqrt(y) for x / sqrt(y)
-        rewrites_quotients=True,
+        rewrites=True,
+        function_floor=FLUSHED * floor,
+        absolute=ABSOLUTE[dtype.name],
     )
     return _stored(model, scalar)
