@@ -38,6 +38,8 @@ class Problem:
     params: tuple[Array, ...]
     x: Array
     target: Array | Labels | None = None
+    terms: int = 1
+    """How many numbers the loss adds up, where it is a mean of squares."""
 
     def astype(self, dtype: npt.DTypeLike) -> Problem:
         """The same numbers in another float type; labels stay as they are."""
@@ -121,19 +123,29 @@ def chain(draw: np.random.Generator, name: str = "W5", owned: bool = False) -> P
 
 def one_convolution(draw: np.random.Generator) -> Problem:
     """conv 3x3 with padding 1, 3 to 16 channels, on one image 32x32; mean of squares."""
-    return Problem("W6a", 0.001, (_uniform(draw, 16, 3, 3, 3), _normal(draw, 16)), _normal(draw, 3, 32, 32))
+    return Problem(
+        "W6a",
+        0.001,
+        (_uniform(draw, 16, 3, 3, 3), _normal(draw, 16)),
+        _normal(draw, 3, 32, 32),
+        terms=16 * 32 * 32,
+    )
 
 
 def one_norm(draw: np.random.Generator) -> Problem:
     """Layer norm of (32, 64); mean of squares."""
     params = (_ones(SMALL_WIDTH), np.float32(0.1) * _normal(draw, SMALL_WIDTH))
-    return Problem("W6b", 0.001, params, _normal(draw, SMALL_TOKENS, SMALL_WIDTH))
+    return Problem(
+        "W6b", 0.001, params, _normal(draw, SMALL_TOKENS, SMALL_WIDTH), terms=SMALL_TOKENS * SMALL_WIDTH
+    )
 
 
 def one_attention(draw: np.random.Generator) -> Problem:
     """Self-attention of (32, 64) with 4 heads; mean of squares."""
     params = tuple(_uniform(draw, SMALL_WIDTH, SMALL_WIDTH) * np.float32(np.sqrt(3)) for _ in range(4))
-    return Problem("W6c", 0.001, params, _normal(draw, SMALL_TOKENS, SMALL_WIDTH))
+    return Problem(
+        "W6c", 0.001, params, _normal(draw, SMALL_TOKENS, SMALL_WIDTH), terms=SMALL_TOKENS * SMALL_WIDTH
+    )
 
 
 WORKLOADS: dict[str, Callable[[np.random.Generator], Problem]] = {
