@@ -1,14 +1,15 @@
 """Do all engines compute the same? Losses of the first steps against a float64 run, within a derived bound.
 
 An engine may differ from another in the order of its sums, in fused multiply-adds and in how exactly it
-rounds exp, tanh, erf. What float32 rounding does to these losses is sampled, not guessed: the steps by hand
-run in float32 and in float64 on the same data, after every parameter and input has been moved to a
-neighbouring float32 number, so that each of eight runs rounds anew everywhere. Their median is taken: a run in which rounding makes a max pool choose the other of two nearly tied cells, as one in eight does, says
-nothing about the size of a rounding. `MARGIN` times the median is allowed, and at least 8 units in the last
-place of the largest loss: an engine may round eight times as coarsely as NumPy does (functions to 4 ulp, where
-half an ulp is the best there is). A loss that is the mean of n squares may be summed one by one, where NumPy
-sums in pairs: n roundings of partial sums, as a random walk sqrt(n / 3) units of 2^-24 of the loss, of which
-3.5 standard deviations, 2 sqrt(n), are allowed.
+rounds exp, tanh, erf. What float32 rounding does to these losses is sampled, not guessed: the steps by
+hand run in float32 and in float64 on the same data, after every parameter and input has been moved to a
+neighbouring float32 number, so that each of eight runs rounds anew everywhere. Their median is taken: a
+run in which rounding makes a max pool choose the other of two nearly tied cells, as one in eight does,
+says nothing about the size of a rounding. `MARGIN` times the median is allowed, and at least 8 units in
+the last place of the largest loss: an engine may round eight times as coarsely as NumPy does (functions
+to 4 ulp, where half an ulp is the best there is). A loss that is the mean of n squares may be summed one
+by one, where NumPy sums in pairs: n roundings of partial sums, as a random walk sqrt(n / 3) units of
+2^-24 of the loss, of which 3.5 standard deviations, 2 sqrt(n), are allowed.
 """
 
 from __future__ import annotations
