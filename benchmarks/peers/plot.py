@@ -58,6 +58,7 @@ def draw(results: report.Results) -> None:
     axes.axvline(1, color="#555555", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}x" if f"{value:.0e}"[0] in "25" else "")
     axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel("time of a training step over the fastest peer's (left is faster)")
