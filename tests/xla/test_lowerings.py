@@ -28,8 +28,8 @@ from prooftape.xla.lowerings.lowering import Lowering, rules_of  # noqa: E402
 
 ALL = lowerings.enabled(True)
 EXACT = ("conv", "max_pool", "linear")  # the others divide or are transcendental
-# Of the largest magnitude in a result. Sums here have at most 300 terms of moderate size, so one is within 300
-# units in the last place, a product of two within about 600.
+# Of the largest magnitude in a result. Sums here have at most 300 terms of moderate size, so one is within
+# 300 units in the last place, a product of two within about 600.
 RELATIVE = {"float32": 600 * 2.0**-24, "float64": 600 * 2.0**-53}
 
 
@@ -87,6 +87,8 @@ LARGER = [
     bound("cross_entropy", [(9, 17)], {}, (9,)),
     bound("softmax", [(4, 33)], {"axis": 1}),
     bound("log_softmax", [(3, 4, 2)], {"axis": 1}),
+    bound("batchnorm_channel_first", [(3, 4, 5, 2), (4,), (4,)], {}),
+    bound("group_norm", [(2, 6, 3, 4), (6,), (6,)], {"num_groups": 2}),
     attend((2, 5, 6), 8, 4),
     attend((5, 6), 8, 2, masked=True),
 ]

@@ -11,10 +11,10 @@ from collections.abc import Collection
 
 from prooftape.errors import AttributeValueError
 from prooftape.op import Call
-from prooftape.xla.lowerings import attention, convolution, linear, losses, pooling, softmax
+from prooftape.xla.lowerings import attention, convolution, linear, losses, norms, pooling, softmax
 from prooftape.xla.lowerings.lowering import Lowering, Rules, rules_of
 
-_MODULES = (convolution, pooling, linear, attention, softmax, losses)
+_MODULES = (convolution, pooling, linear, attention, norms, softmax, losses)
 ALL: tuple[Lowering, ...] = tuple(lowering for module in _MODULES for lowering in module.LOWERINGS)
 _BY_OP: dict[str, tuple[Lowering, ...]] = {
     op: tuple(x for x in ALL if op in x.ops) for op in {op for x in ALL for op in x.ops}
