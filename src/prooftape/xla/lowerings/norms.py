@@ -1,8 +1,8 @@
 """Norms over spatial axes: gamma is constant along them, so it is taken out of the sums.
 
 With P1 and P2 the sums of ct and of ct * standard over the axes that gamma does not vary along, the
-cotangents of beta and gamma are sums of P1 and P2, and the two means that the cotangent of x needs are sums of
-gamma * P1 and gamma * P2: two passes over the image instead of four. Layer norm and RMS norm have no such
+cotangents of beta and gamma are sums of P1 and P2, and the two means that the cotangent of x needs are sums
+of gamma * P1 and gamma * P2: two passes over the image instead of four. Layer norm and RMS norm have no such
 axis; their own rules are ahead of JAX already.
 """
 
