@@ -100,32 +100,31 @@ def _few_taps(c: Call) -> bool:
     return math.prod(w[1:]) <= MAX_TAPS
 
 
-def _apply(c: Call, w: Arr, x: Arr) -> Arr:
-    """The convolution without its bias, channels last."""
+def _apply(c: Call, w: Arr, x: Arr, b: Arr | None = None) -> Arr:
+    """The convolution, with a bias or without, channels last."""
     d = _rank(c)
     image, k = _last(x, d), _kernel_last(w, d)
     stride, padding = c.ints("stride"), c.ints("padding")
     if not _few_taps(c):
         both = [(p, p) for p in padding]
-        return lax.conv_general_dilated(
-            image, k, stride, both, dimension_numbers=_numbers(d), precision=EXACT
-        )
+        y = lax.conv_general_dilated(image, k, stride, both, dimension_numbers=_numbers(d), precision=EXACT)
+        return y if b is None else y + b
 
-    def loop(image: Arr, k: Arr) -> Arr:
+    def loop(image: Arr, k: Arr, *bias: Arr) -> Arr:
         total = None
         for n, window in enumerate(_taps(_pad(image, padding), c.shapes[0][2:], stride, c.shape[-d:])):
             for channel in range(k.shape[1]):
                 term = window[..., channel, None] * k[n, channel]
                 total = term if total is None else total + term
-        return total
+        return total + bias[0] if bias else total
 
-    return separately(loop, image, k.reshape((-1, *k.shape[d:])))
+    return separately(loop, image, k.reshape((-1, *k.shape[d:])), *(() if b is None else (b,)))
 
 
 def _forward(xp: Any, c: Call, w: Arr, b: Arr, x: Arr) -> Arr:
     if any(c.ints("padding")):
         watch(xp, w)  # the op's own rule multiplies it with the zeros of the padding
-    return _first(_apply(c, w, x) + b, c.shape)
+    return _first(_apply(c, w, x, b), c.shape)
 
 
 def _jvp(xp: Any, c: Call, primals: Sequence[Arr], out: Arr, tangents: Sequence[Arr | None]) -> Arr | None:
