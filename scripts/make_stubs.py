@@ -12,8 +12,9 @@ from pathlib import Path
 from prooftape.attributes import REQUIRED
 from prooftape.files import write_atomically
 from prooftape.op import Op
-from prooftape.op_methods import ALIASES, BY_HAND, parameters
+from prooftape.op_methods import ALIASES, BY_HAND
 from prooftape.ops import table
+from prooftape.signatures import parameters
 
 STUB = Path(__file__).resolve().parent.parent / "src" / "prooftape" / "op_methods.pyi"
 

@@ -34,7 +34,7 @@ LAYERS = [
     "semantics tape domains",
     "xla",
     "theory certificates",
-    "state handles operators handle_methods op_methods indexing param grads recording recorder taped session",
+    "state handles same signatures operators handle_methods op_methods indexing param grads replay recording recorder replaying taped session",
     "transforms training",
     "prooftape",
     "testing interop viz cli __main__",

@@ -16,12 +16,15 @@ from prooftape.errors import AttributeValueError, OperandError, ShapeError, chec
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.operators import binary, choose, constant, flat, is_number
+from prooftape.same import same
 from prooftape.torch_names import HANDLE, names_in, point_elsewhere
 
 if TYPE_CHECKING:
     from prooftape.session import Session
 
 Operand = object
+GETITEM = "x[index]"
+"""What a replay expects in the place of `x[index]`."""
 
 
 class TensorRef(BaseTensorRef):
@@ -184,7 +187,15 @@ class TensorRef(BaseTensorRef):
     def __getitem__(self, index: object) -> TensorRef:
         from prooftape.indexing import getitem
 
-        return self.session.commit(lambda s: getitem(s, self, index))
+        s = self.session
+        key, x, expected, _, out, after = s._next
+        if key == GETITEM and x is self and same(expected, index):
+            s._next = after
+            return out  # type: ignore[no-any-return]
+        first = len(s._nodes)
+        result = s.commit(lambda s: getitem(s, self, index))
+        s._noted(first, GETITEM, (self, index))
+        return result
 
     def __setitem__(self, index: object, value: object) -> NoReturn:
         raise OperandError(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from prooftape.errors import OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
+from prooftape.same import same
 from prooftape.types import broadcast_shape
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def binary(op: str, a: object, b: object) -> TensorRef:
     """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
     if is_ref(a):
         s = a.session
+        key, x, y, _, out, after = s._next
+        if key is op and x is a and (y is b or same(y, b)):
+            s._next = after
+            return out  # type: ignore[no-any-return]
         if is_ref(b):
             if a.type.shape == b.type.shape:
                 return getattr(s, op)(a, b)  # type: ignore[no-any-return]
@@ -54,6 +59,10 @@ def binary(op: str, a: object, b: object) -> TensorRef:
     else:
         assert is_ref(b)
         s = b.session
+        key, x, y, _, out, after = s._next
+        if key is op and y is b and same(x, a):
+            s._next = after
+            return out  # type: ignore[no-any-return]
 
     def build(s: Session) -> TensorRef:
         left, right = (constant(op, x, other) for x, other in ((a, b), (b, a)))
@@ -61,7 +70,10 @@ def binary(op: str, a: object, b: object) -> TensorRef:
         left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
         return getattr(s, op)(left, right)  # type: ignore[no-any-return]
 
-    return s.commit(build)
+    first = len(s._nodes)
+    result = s.commit(build)
+    s._noted(first, op, (a, b))
+    return result
 
 
 def constant(op: str, x: object, other: object) -> TensorRef:

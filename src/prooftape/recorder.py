@@ -31,6 +31,7 @@ from prooftape.naturals import natural, naturals
 from prooftape.op import Call, Op
 from prooftape.param import Param
 from prooftape.recording import Recording, user_location
+from prooftape.replay import Nat
 from prooftape.scalars import as_array
 from prooftape.types import BOOL, REAL, TensorType
 
@@ -84,9 +85,13 @@ class Recorder(Recording):
                 f"use: {param!r} holds {param.scalar.name}, this session runs in {self.scalar.name}; "
                 "make the param with this session's param()"
             )
-        ref = self._append_leaf(param.stored, param.leaf())
+        ref = self._append_leaf(self._hold(param), param.leaf())
         self._params[ref.id] = param
         return ref
+
+    def _hold(self, param: Param) -> Arr:
+        """The parameter's value as this session's leaf."""
+        return param.stored
 
     def const(self, value: object, name: str | None = None) -> TensorRef:
         """A constant: a leaf before the first op, a constant node after it. Booleans make a mask."""
@@ -132,8 +137,10 @@ class Recorder(Recording):
     # -- naturals -----------------------------------------------------------------------------------
     def input_nat(self, n: int) -> NatRef:
         """Append a natural number (an index); it may be overwritten later with `set_nat`."""
-        self._nats = np.append(self._nats, np.int64(natural(n, "input_nat")))
-        return NatRef(self._token, len(self._nats) - 1)
+        value, start = natural(n, "input_nat"), len(self._nats)
+        self._nats = np.append(self._nats, np.int64(value))
+        self._nat_log.append(Nat(self._n_leaves, len(self._nodes), start, 1, False))
+        return NatRef(self._token, start)
 
     def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
         """Append a vector of naturals (labels, token ids)."""
@@ -141,6 +148,7 @@ class Recorder(Recording):
         values = naturals(v, "input_nat_vec")
         start = len(self._nats)
         self._nats = np.concatenate([self._nats, values]) if start else values
+        self._nat_log.append(Nat(self._n_leaves, len(self._nodes), start, len(values), True))
         return NatVecRef(self._token, start, len(values))
 
     def get_nat(self, ref: NatRef) -> int:
@@ -220,6 +228,8 @@ class Recorder(Recording):
                 raise self._refusal(op, refs, e) from None
         if slots and self._first_nat_node is None:
             self._first_nat_node = len(self)
+        if attrs:
+            self._raws[len(self._nodes)] = attrs
         self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([start for start, _ in slots])))
         self._locations.append(user_location(3))
         return TensorRef(self._token, self._n_leaves + len(self._nodes) - 1, call.out)
@@ -251,9 +261,11 @@ class Recorder(Recording):
             call = self._bind(op, (x,), attrs)
             if key is not None and not _ambiguous(attrs):
                 op.remember(key, call)
-        self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))
+        nodes = self._nodes
+        self._raws[len(nodes)] = attrs
+        nodes.append(_new_tuple(Node, (call, (x.id,), ())))
         self._locations.append(user_location(3))
-        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+        return TensorRef(token, self._n_leaves + len(nodes) - 1, call.out)
 
     def _nat_slots(self, op: Op, nats: Sequence[object]) -> list[tuple[int, int]]:
         """(start, length) in the nat environment of each index operand."""

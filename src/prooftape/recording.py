@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from prooftape.arrays.structure import Arr
 from prooftape.errors import (
     ForeignHandleError,
-    HandleError,
     IndexRangeError,
     OperandError,
     ShapeError,
@@ -28,6 +27,7 @@ from prooftape.graph import Graph, Leaf, Location, Node, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import Handle, NatRef, NatVecRef, Token
 from prooftape.param import Param
+from prooftape.replay import Nat, Note
 from prooftape.scalars import Scalar, scalar
 from prooftape.state import SessionState
 from prooftape.types import TensorType
@@ -65,12 +65,13 @@ class Recording:
     def __init__(self, scalar_name: str | Scalar, requires_grad_by_default: bool) -> None:
         self.scalar = scalar(scalar_name)
         self.requires_grad_by_default = requires_grad_by_default
-        self._generation = -1
-        self._start()
+        self._generation = 0
+        self._drafting = 0
+        self._start(Token(self, 0))  # type: ignore[arg-type]
 
-    def _start(self) -> None:
-        self._generation += 1
-        self._token = Token(self, self._generation)  # type: ignore[arg-type]
+    def _start(self, token: Token) -> None:
+        """An empty recording whose handles carry this token."""
+        self._token = token
         self._leaves: list[Leaf] = []
         self._nodes: list[Node] = []
         self._n_leaves = 0
@@ -80,7 +81,9 @@ class Recording:
         self._params: dict[int, Param] = {}
         self._values: list[Arr] = []
         self._first_nat_node: int | None = None
-        self._drafting = 0
+        self._nat_log: list[Nat] = []
+        self._raws: dict[int, tuple[object, ...]] = {}
+        self._notes: dict[int, Note] = {}
 
     # -- state ------------------------------------------------------------------------------------
     @property
@@ -98,12 +101,6 @@ class Recording:
     def generation(self) -> int:
         """How many times `reset_tape` has been called."""
         return self._generation
-
-    def reset_tape(self) -> None:
-        """Empty graph, leaves, naturals and the leaf-to-parameter map. Params survive; handles do not."""
-        if self._drafting:
-            raise HandleError("reset_tape() inside commit(builder): finish the builder first")
-        self._start()
 
     def __len__(self) -> int:
         return self._n_leaves + len(self._nodes)
@@ -248,3 +245,6 @@ class Recording:
         self._values = values[: n_leaves + n_nodes]
         self._n_leaves, self._nats, self._first_nat_node = n_leaves, nats, first_nat
         self._params = {i: p for i, p in self._params.items() if i < n_leaves}
+        self._nat_log = [n for n in self._nat_log if n.start + n.length <= len(nats)]
+        self._raws = {k: raw for k, raw in self._raws.items() if k < n_nodes}
+        self._notes = {k: note for k, note in self._notes.items() if note.end <= n_nodes}

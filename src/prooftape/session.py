@@ -31,7 +31,7 @@ from prooftape.errors import (
 from prooftape.grads import Grads
 from prooftape.graph import Graph, Location, Prefix
 from prooftape.handle_methods import TensorRef
-from prooftape.handles import NatRef, NatVecRef
+from prooftape.handles import NatRef, NatVecRef, Token
 from prooftape.numbers import Number, as_number
 from prooftape.op import Op
 from prooftape.op_methods import OpMethods
@@ -78,8 +78,8 @@ class Session(Taped, OpMethods):
         self.domain = domain
         super().__init__(scalar, requires_grad_by_default)
 
-    def _start(self) -> None:
-        super()._start()
+    def _start(self, token: Token) -> None:
+        super()._start(token)
         self._needed: list[bool] = []
 
     def _undo(self, mark: Mark) -> None:

@@ -13,8 +13,10 @@ from prooftape.certificates.verdict import Verdict
 from prooftape.errors import ValueTypeError, found
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
-from prooftape.recorder import Recorder
+from prooftape.handles import Token
 from prooftape.recording import Mark
+from prooftape.replay import Track
+from prooftape.replaying import Replaying
 from prooftape.tape import Instr, Tape, ancestors, compile_node
 from prooftape.theory.contents import Theorems, theorems
 
@@ -22,16 +24,21 @@ if TYPE_CHECKING:
     from prooftape.theory.build import Progress
 
 
-class Taped(Recorder):
+class Taped(Replaying):
     """A recorder with its tape."""
 
-    def _start(self) -> None:
-        super()._start()
+    def _start(self, token: Token) -> None:
+        super()._start(token)
         self._instrs: list[Instr] = []
 
     def _undo(self, mark: Mark) -> None:
         super()._undo(mark)
         self._instrs = self._instrs[: len(self._nodes)]  # fresh: earlier gradients hold the old list
+
+    def _restore(self, track: Track, leaves: int, nodes: int, nats: int) -> None:
+        super()._restore(track, leaves, nodes, nats)
+        if leaves == len(track.recorded.leaves):  # slots count from the leaves
+            self._instrs = track.recorded.instrs[:nodes]
 
     def _compiled(self, n_nodes: int) -> list[Instr]:
         """Instructions of (at least) the first n nodes; compiled once, as nodes appear."""

@@ -12,8 +12,9 @@ from rich.text import Text
 from prooftape.attributes import REQUIRED
 from prooftape.errors import ProofTapeError
 from prooftape.op import Op
-from prooftape.op_methods import document, parameters
+from prooftape.op_methods import document
 from prooftape.ops import table
+from prooftape.signatures import parameters
 
 
 def families() -> dict[str, list[Op]]:

@@ -1,0 +1,261 @@
+"""A recorder that replays what it has recorded before: see `replay.py` for the idea.
+
+While it replays, the attributes of an ordinary recording (lists of leaves, nodes, values, …) do not exist.
+Whatever code reads one of them gets it from `_settle`, which makes them from the track and ends the replay;
+so no code needs to know of replays to be right, only those few calls that shall be fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prooftape.arrays.floats import FloatArrays, LowPrecision
+from prooftape.arrays.structure import Arr
+from prooftape.errors import HandleError, RuleError
+from prooftape.handle_methods import TensorRef
+from prooftape.handles import NatRef, NatVecRef, Token
+from prooftape.naturals import natural, naturals
+from prooftape.op import Call
+from prooftape.param import Param
+from prooftape.recorder import Recorder
+from prooftape.replay import (
+    COUNTED,
+    LEAF,
+    MAX_NODES,
+    MAX_TRACKS,
+    NAT,
+    NAT_VEC,
+    NOTHING,
+    USE,
+    Expected,
+    HandleSet,
+    Note,
+    Recorded,
+    Track,
+)
+from prooftape.scalars import Scalar
+
+
+class _Settled:
+    """A recording's attribute while it is replaying: reading it ends the replay."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, obj: Any, owner: type) -> Any:
+        if obj is None:
+            return self
+        if obj.__dict__.get("_set") is None:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}")
+        obj._settle()
+        return obj.__dict__[self.name]
+
+
+class Replaying(Recorder):
+    """See the module docstring."""
+
+    def __init__(self, scalar_name: str | Scalar, requires_grad_by_default: bool) -> None:
+        self._next: Expected = NOTHING
+        self._track: Track | None = None  # the last one begun, and the one replayed while `_set` is there
+        self._set: HandleSet | None = None
+        self._tracks: dict[tuple[object, ...], Track] = {}
+        self._seen: dict[tuple[object, ...], None] = {}
+        self._fed: list[Arr] = []
+        self._fed_nats: list[NDArray[np.int64]] = []
+        self._agreed: list[tuple[Call, tuple[int, ...]]] = []
+        self._captured: list[Arr] | None = None
+        self.replays = self.fallbacks = 0
+        super().__init__(scalar_name, requires_grad_by_default)
+
+    # -- life cycle ---------------------------------------------------------------------------------
+    def reset_tape(self) -> None:
+        """Empty graph, leaves, naturals and the leaf-to-parameter map. Params survive; handles do not."""
+        if self._drafting:
+            raise HandleError("reset_tape() inside commit(builder): finish the builder first")
+        track = self._expected_track()
+        self._generation += 1
+        if track is None:
+            self._set, self._next = None, NOTHING
+            self._start(Token(self, self._generation))  # type: ignore[arg-type]
+        else:
+            self._begin(track)
+
+    def _expected_track(self) -> Track | None:
+        """What will probably be recorded next: what followed the present recording the last time."""
+        if self._set is not None:
+            assert self._track is not None
+            return self._track.successor
+        if not COUNTED or not 0 < len(self._nodes) <= MAX_NODES or self._drafting:
+            return None
+        self._compiled(len(self._nodes))  # type: ignore[attr-defined]
+        recorded = Recorded(
+            self._leaves,
+            self._nodes,
+            self._locations,
+            self._params,
+            self._instrs,  # type: ignore[attr-defined]
+            self._nat_log,
+            self._raws,
+            self._notes,
+        )
+        key = recorded.key()
+        track = self._tracks.pop(key, None)
+        if track is None:
+            if key not in self._seen:
+                _remember(self._seen, key, None)
+                return None
+            track = Track(recorded)
+        _remember(self._tracks, key, track)
+        if self._track is not None:
+            self._track.successor = track
+        self._track = track
+        return track.successor
+
+    def _begin(self, track: Track) -> None:
+        """Expect the calls of this track."""
+        mine = self.__dict__
+        if "_nodes" in mine:
+            for name in RECORDED:
+                mine.pop(name, None)
+        self._track = track
+        self._set = current = track.start(self, self._generation, self._token)
+        self._token, self._next = current.token, current.first
+        self._fed, self._fed_nats, self._agreed, self._captured = [], [], [], None
+        self.replays += 1
+
+    def _settle(self) -> None:
+        """End the replay: what has matched becomes an ordinary recording."""
+        track, current = self._track, self._set
+        assert track is not None and current is not None
+        place = current.places[id(self._next)]
+        self._next, self._set = NOTHING, None
+        last = track.steps[place - 1] if place else None
+        leaves, nodes, nats = (last.n_leaves, last.n_nodes, last.n_nats) if last else (0, 0, 0)
+        self._start(current.token)
+        self._restore(track, leaves, nodes, nats)
+        self.fallbacks += place < len(track.steps)
+
+    def _restore(self, track: Track, leaves: int, nodes: int, nats: int) -> None:
+        r = track.recorded
+        self._leaves, self._nodes, self._n_leaves = r.leaves[:leaves], r.nodes[:nodes], leaves
+        self._locations = r.locations[:leaves] + r.locations[len(r.leaves) : len(r.leaves) + nodes]
+        self._params = {i: p for i, p in r.params.items() if i < leaves}
+        self._nat_log = r.nats[:nats]
+        self._raws = {k: v for k, v in r.raws.items() if k < nodes}
+        self._notes = {k: v for k, v in r.notes.items() if v.end <= nodes}
+        if nats:
+            self._nats = np.concatenate(self._fed_nats)
+        readers = (k for k, node in enumerate(self._nodes) if node.nats) if nats else iter(())
+        first = next(readers, None)
+        self._first_nat_node = None if first is None else leaves + first
+        fed = iter(self._fed)
+        held = iter(self._captured if self._captured is not None else self._held_params(leaves))
+        self._leaf_values = [next(held if i in r.params else fed) for i in range(leaves)]
+        self._values = self._leaf_values[:]
+
+    def _held_params(self, leaves: int) -> list[Arr]:
+        track = self._track
+        assert track is not None
+        return [self._hold(p) for i, p in track.recorded.params.items() if i < leaves]
+
+    # -- fast ways through the calls that are not ops -----------------------------------------------------
+    def use(self, param: Param) -> TensorRef:
+        """Append a leaf with the parameter's current value; a training step will update the parameter."""
+        key, a, leaf, _, out, after = self._next
+        if key is USE and a is param and param._leaf is leaf:
+            self._next = after
+            return out  # type: ignore[no-any-return]
+        return super().use(param)
+
+    def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
+        key, a, shape, rest, out, after = self._next
+        if key is LEAF and a == kind and rest[0].name == name and rest[0].requires_grad is grad:
+            array = self._simple(value, shape)
+            if array is not None:
+                self._fed.append(array)
+                self._next = after
+                return out  # type: ignore[no-any-return]
+        return super()._add_leaf(value, name, grad, kind)
+
+    def _simple(self, value: object, shape: tuple[int, ...]) -> Arr | None:
+        """A copy of an array that needs no conversion; None for everything else."""
+        xp = self.scalar.xp
+        plain = value.__class__ is np.ndarray and isinstance(xp, FloatArrays)
+        if plain and not isinstance(xp, LowPrecision) and value.shape == shape and value.dtype == xp.dtype:  # type: ignore[attr-defined]
+            return np.array(value, order="C")
+        return None
+
+    def input_nat(self, n: int) -> NatRef:
+        """Append a natural number (an index); it may be overwritten later with `set_nat`."""
+        key, _, _, _, out, after = self._next
+        if key is NAT:
+            self._fed_nats.append(np.array([natural(n, "input_nat")], np.int64))
+            self._next = after
+            return out  # type: ignore[no-any-return]
+        return super().input_nat(n)
+
+    def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
+        """Append a vector of naturals (labels, token ids)."""
+        key, length, _, _, out, after = self._next
+        if key is NAT_VEC:
+            values = naturals(v, "input_nat_vec")
+            if len(values) == length:
+                self._fed_nats.append(values)
+                self._next = after
+                return out  # type: ignore[no-any-return]
+        return super().input_nat_vec(v)
+
+    def _agrees(self, out: TensorRef) -> bool:
+        """Whether the naturals given this time pass the check that recording the op asks for."""
+        track = self._track
+        assert track is not None
+        node = track.recorded.nodes[out.id - len(track.recorded.leaves)]
+        if (node.call, node.nats) in self._agreed:
+            return True  # naturals do not change while a replay lasts
+        starts = [n.start for n in track.recorded.nats]
+        check = node.call.op.record_check
+        assert check is not None
+        try:
+            check(node.call, [self._fed_nats[starts.index(s)] for s in node.nats])
+        except RuleError:
+            return False  # recording the op refuses it, and says where
+        self._agreed.append((node.call, node.nats))
+        return True
+
+    def _noted(self, first: int, key: str, arguments: tuple[object, ...]) -> None:
+        """Remember that one operator recorded all nodes from `first` on."""
+        end = len(self._nodes)
+        if self._drafting == 0 and end > first:
+            self._notes[first] = Note(key, arguments, first, end)
+
+
+def _remember(kept: dict[Any, Any], key: object, value: object) -> None:
+    """Put last into a bounded dictionary."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > MAX_TRACKS:
+        del kept[next(iter(kept))]
+
+
+RECORDED: Final = (
+    "_leaves",
+    "_nodes",
+    "_n_leaves",
+    "_locations",
+    "_leaf_values",
+    "_nats",
+    "_params",
+    "_values",
+    "_first_nat_node",
+    "_nat_log",
+    "_raws",
+    "_notes",
+    "_instrs",
+    "_needed",
+)
+for _name in RECORDED:
+    setattr(Replaying, _name, _Settled(_name))
