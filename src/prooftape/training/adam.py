@@ -5,16 +5,15 @@ Square roots have no exact value in rationals or in a prime field: there these r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.errors import AttributeValueError, ScalarError, ValueTypeError
 from prooftape.numbers import Number
 from prooftape.scalars import Scalar
-from prooftape.training.optimizer import LearningRate, Optimizer, ParamState, nonnegative
-from prooftape.vocabulary import shift
+from prooftape.training.optimizer import LearningRate, Optimizer, nonnegative
+from prooftape.vocabulary import Vocabulary, shift
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
+    zero_slots: ClassVar[bool] = True
 
     lr: LearningRate = 1e-3
     betas: tuple[Number, Number] = (0.9, 0.999)
@@ -61,29 +61,39 @@ class Adam(Optimizer):
                 f"{over.name}; use sgd, whose updates are exact there, or a float scalar"
             )
 
-    def _decayed(self, xp: StructuralArrays, decay: Any, lr: Any, p: Arr, g: Arr) -> tuple[Arr, Arr]:
+    def moving(self, number: Callable[[Number], Any], lr: Any, steps: int) -> tuple[Any, ...]:
+        """Learning rate over the first bias correction, root of the second, and what weight decay leaves."""
+        beta1, beta2 = map(number, self.betas)
+        t = steps + 1
+        return lr / (1 - beta1**t), (1 - beta2**t) ** 0.5, 1 - lr * number(self.weight_decay)
+
+    def _decayed(self, xp: Vocabulary[Any], decay: Any, kept: Any, p: Any, g: Any) -> tuple[Any, Any]:
         """Parameter and gradient after weight decay: L2, the decay joins the gradient."""
         return p, xp.add(g, xp.scale(p, decay))
 
     def rule(
-        self, xp: StructuralArrays, number: Callable[[Number], Any], lr: Any, p: Arr, g: Arr, old: ParamState
-    ) -> tuple[Arr, dict[str, Arr]]:
+        self,
+        xp: Vocabulary[Any],
+        number: Callable[[Number], Any],
+        moving: Sequence[Any],
+        p: Any,
+        g: Any,
+        old: Mapping[str, Any],
+    ) -> tuple[Any, dict[str, Any]]:
         """See the class."""
+        rate, root, kept = moving
         if self.weight_decay != 0:
-            p, g = self._decayed(xp, number(self.weight_decay), lr, p, g)
+            p, g = self._decayed(xp, number(self.weight_decay), kept, p, g)
         beta1, beta2 = map(number, self.betas)
-        t = old.steps + 1
-        m = old.slots.get("exp_avg")
-        v = old.slots.get("exp_avg_sq")
+        m, v = old.get("exp_avg"), old.get("exp_avg_sq")
         m = xp.full(p.shape, 0) if m is None else m
         v = xp.full(p.shape, 0) if v is None else v
         m = xp.finish(xp.add(m, xp.scale(xp.sub(g, m), 1 - beta1)))
         v = xp.finish(xp.add(xp.scale(v, beta2), xp.scale(xp.square(g), 1 - beta2)))
-        root = (1 - beta2**t) ** 0.5
         # one number seen in v's shape: `full` keeps its arrays for reuse, and root is another at every step
         roots = xp.broadcast(xp.full((), root), v.shape, ())
         denominator = shift(xp, xp.div(xp.sqrt(v), roots), number(self.eps))
-        step = xp.scale(xp.div(m, denominator), lr / (1 - beta1**t))
+        step = xp.scale(xp.div(m, denominator), rate)
         return xp.sub(p, step), {"exp_avg": m, "exp_avg_sq": v}
 
 
@@ -101,5 +111,5 @@ class AdamW(Adam):
 
     weight_decay: Number = 1e-2
 
-    def _decayed(self, xp: StructuralArrays, decay: Any, lr: Any, p: Arr, g: Arr) -> tuple[Arr, Arr]:
-        return xp.scale(p, 1 - lr * decay), g
+    def _decayed(self, xp: Vocabulary[Any], decay: Any, kept: Any, p: Any, g: Any) -> tuple[Any, Any]:
+        return xp.scale(p, kept), g

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from prooftape.arrays.structure import Arr, StructuralArrays
+from prooftape.arrays.structure import Arr
 from prooftape.errors import AttributeValueError, GradientError, ShapeError, ValueTypeError
 from prooftape.numbers import Number, as_fraction, as_number
 from prooftape.scalars import Scalar, scalar
+from prooftape.vocabulary import Vocabulary
 
 K = TypeVar("K", bound=Hashable)
 
@@ -68,14 +69,31 @@ class Optimizer(ABC):
     def check_scalar(self, over: Scalar) -> None:  # noqa: B027 - most rules run in every scalar
         """Raise `ScalarError` when this rule cannot run in the scalar."""
 
+    zero_slots: ClassVar[bool] = False
+    """Whether a parameter without slots is one whose slots are zeros."""
+
+    def moving(self, number: Callable[[Number], Any], lr: Any, steps: int) -> tuple[Any, ...]:
+        """The numbers of the rule that change from step to step; `steps` gradients came before this one.
+
+        number: how a setting becomes a Python number of this scalar (a float, or an exact fraction), which
+        `lr` already is.
+        """
+        return (lr,)
+
     @abstractmethod
     def rule(
-        self, xp: StructuralArrays, number: Callable[[Number], Any], lr: Any, p: Arr, g: Arr, old: ParamState
-    ) -> tuple[Arr, dict[str, Arr]]:
+        self,
+        xp: Vocabulary[Any],
+        number: Callable[[Number], Any],
+        moving: Sequence[Any],
+        p: Any,
+        g: Any,
+        old: Mapping[str, Any],
+    ) -> tuple[Any, dict[str, Any]]:
         """New value and new slots of one parameter.
 
-        xp: the vocabulary; number: how a setting becomes a Python number of this scalar (a float, or an exact
-        fraction), which `lr` already is; p, g: value and gradient; old: what was remembered.
+        xp: the vocabulary; moving: what the method of that name gives, as numbers or as scalars of xp; p, g:
+        value and gradient; old: the slots remembered.
         """
 
     # -- the pure interface -----------------------------------------------------------------------
@@ -129,7 +147,8 @@ class Optimizer(ABC):
                     raise ShapeError(
                         f"{self.name}: {_show(key)} has shape {p.shape}, its gradient has shape {g.shape}"
                     )
-                value, slots = self.rule(over.xp, number, lr, p, g, entries[key])
+                moving = self.moving(number, lr, entries[key].steps)
+                value, slots = self.rule(over.xp, number, moving, p, g, entries[key].slots)
                 # NumPy gives bare numbers for 0-d arithmetic; what is stored is an array
                 new[key] = np.asarray(over.xp.finish(value))
                 slots = {name: np.asarray(slot) for name, slot in slots.items()}

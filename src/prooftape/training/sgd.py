@@ -5,14 +5,14 @@ Sums and products only, so it runs in every scalar: in rationals a training run 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from prooftape.arrays.structure import Arr, StructuralArrays
 from prooftape.errors import AttributeValueError, ValueTypeError
 from prooftape.numbers import Number
-from prooftape.training.optimizer import LearningRate, Optimizer, ParamState
+from prooftape.training.optimizer import LearningRate, Optimizer
+from prooftape.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,22 @@ class SGD(Optimizer):
         return ("momentum_buffer",) if self.momentum != 0 else ()
 
     def rule(
-        self, xp: StructuralArrays, number: Callable[[Number], Any], lr: Any, p: Arr, g: Arr, old: ParamState
-    ) -> tuple[Arr, dict[str, Arr]]:
+        self,
+        xp: Vocabulary[Any],
+        number: Callable[[Number], Any],
+        moving: Sequence[Any],
+        p: Any,
+        g: Any,
+        old: Mapping[str, Any],
+    ) -> tuple[Any, dict[str, Any]]:
         """See the class."""
+        (lr,) = moving
         if self.weight_decay != 0:
             g = xp.add(g, xp.scale(p, number(self.weight_decay)))
         if self.momentum == 0:
             return xp.sub(p, xp.scale(g, lr)), {}
         momentum = number(self.momentum)
-        buffer = old.slots.get("momentum_buffer")
+        buffer = old.get("momentum_buffer")
         if buffer is None:
             buffer = g
         else:
