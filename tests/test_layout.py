@@ -32,9 +32,9 @@ LAYERS = [
     "ops",
     "graph*",
     "semantics tape domains",
-    "xla",
+
     "theory certificates",
-    "state handles same signatures operators handle_methods op_methods indexing param grads replay recording recorder replaying taped session",
+    "state handles same signatures operators handle_methods op_methods indexing param grads replay recording recorder replaying xla taped session",
     "transforms training",
     "prooftape",
     "testing interop viz cli __main__",

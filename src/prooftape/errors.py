@@ -89,6 +89,10 @@ class GradientError(ProofTapeError, ValueError):
     """A gradient was asked for in a way that has no answer (non-scalar loss, wrong seed, …)."""
 
 
+class DonatedError(ProofTapeError, RuntimeError):
+    """A value that needs parameters as they were before a training step, whose memory the step was given."""
+
+
 class CheckpointError(ProofTapeError, ValueError):
     """A checkpoint cannot be read, or does not match the parameters it is loaded into."""
 

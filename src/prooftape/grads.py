@@ -12,8 +12,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import GradientError, IndexRangeError, ShapeError
+from prooftape.errors import (
+    ForeignHandleError,
+    GradientError,
+    IndexRangeError,
+    OperandError,
+    ShapeError,
+    StaleHandleError,
+    found,
+)
 from prooftape.handle_methods import TensorRef
+from prooftape.handles import Token
 from prooftape.scalars import Scalar
 from prooftape.types import REAL, TensorType
 
@@ -108,3 +117,21 @@ class Grads:
     def __iter__(self) -> Iterator[Arr]:
         """Gradients of the real entries by ascending id."""
         return (self.of_id(i) for i in range(len(self._ct)) if self._types(i).dtype == REAL)
+
+
+def owner_check(token: Token) -> Callable[[TensorRef, str], None]:
+    """What refuses handles of other recordings than the token's."""
+
+    def check(ref: TensorRef, what: str) -> None:
+        if not isinstance(ref, TensorRef):
+            problem = f"expected a TensorRef, got {found(ref)}"
+            fix = {"Param": "use(param) gave one, and param_grads(grads) has them all"}
+            hint = fix.get(type(ref).__name__, "of_id(id) takes a context id")
+            raise OperandError(f"{what}: {problem}; {hint}")
+        if not token.holds(ref._token):
+            mine = ref._token.root()._session() is token._session()
+            kind = StaleHandleError if mine else ForeignHandleError
+            whose = "recording" if mine else "session"
+            raise kind(f"{what}: {ref!r} is of another {whose} than these gradients")
+
+    return check

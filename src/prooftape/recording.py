@@ -94,8 +94,12 @@ class Recording:
     @property
     def state(self) -> SessionState:
         """An immutable snapshot of graph, leaf values and naturals."""
-        values = tuple(self.scalar.to_user(v) for v in self._leaf_values)
+        values = tuple(self.scalar.to_user(self._host_value(v)) for v in self._leaf_values)
         return SessionState(self.graph, values, tuple(int(n) for n in self._nats))
+
+    def _host_value(self, value: Arr) -> Arr:
+        """A leaf's value as a NumPy array."""
+        return value
 
     @property
     def generation(self) -> int:

@@ -167,8 +167,12 @@ class Track:
         self.successor: Track = self
         self.sets: list[HandleSet] = []
         self.params: list[Param] = list(recorded.params.values())
-        self.prefixes: dict[int, Any] = {}  # engines keep here what they know of the graph up to a node
+        self.prefixes: dict[object, Any] = {}  # engines keep here what they know of the graph up to a node
         self.steps = self._steps()
+
+    def __len__(self) -> int:
+        """Number of context entries."""
+        return len(self.recorded.leaves) + len(self.recorded.nodes)
 
     def type_of(self, id: int) -> TensorType:
         """Type of a context id."""

@@ -7,7 +7,7 @@ nodes recorded since the last read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +17,15 @@ from prooftape.domains import check_derivative, check_domain
 from prooftape.errors import (
     AttributeValueError,
     DomainError,
-    ForeignHandleError,
     GradientError,
-    OperandError,
     ScalarError,
     ShapeError,
-    StaleHandleError,
     ValueTypeError,
     check_flag,
     count,
     found,
 )
-from prooftape.grads import Grads
+from prooftape.grads import Grads, owner_check
 from prooftape.graph import Graph, Location, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatRef, NatVecRef, Token
@@ -38,16 +35,19 @@ from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
 from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
+from prooftape.scalars import scalar as named
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, forward_from
 from prooftape.taped import Taped
 from prooftape.torch_names import SESSION, names_in, point_elsewhere
-from prooftape.types import BOOL, REAL, TensorType
+from prooftape.types import BOOL, REAL, Shape, TensorType
 
 if TYPE_CHECKING:
     from prooftape.param import Param
+    from prooftape.training.optimizer import Optimizer
+    from prooftape.xla.engine import Engine
 
-ENGINES = ("numpy",)
+ENGINES = ("numpy", "xla")
 DOMAINS = ("ieee", "raise")
 
 
@@ -55,10 +55,12 @@ class Session(Taped, OpMethods):
     """An eager-style session. Every op of the table is a method: `y = s.matmul(w, x)`.
 
     scalar: `float32` (default), `float64`, `bfloat16`, `float16`, `rational`, `modular(p)`.
-    engine: `numpy`.
+    engine: `numpy`, or `xla` (extra `xla`): values, gradients and whole training steps as compiled programs.
     requires_grad_by_default: what `param(…)` takes when it is not said.
     domain: `ieee` lets nan and inf through; `raise` raises `DomainError` at the first value outside an op's
     domain.
+    lowerings: engine `xla` only: which faster lowerings of ops to use; True all, False none, or their names.
+    donate: engine `xla` only: whether a step may take over the memory of the parameters' old values.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Session(Taped, OpMethods):
         requires_grad_by_default: bool = True,
         *,
         domain: str = "ieee",
+        lowerings: bool | Collection[str] = True,
+        donate: bool = True,
     ) -> None:
         if engine not in ENGINES:
             raise ValueTypeError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
@@ -77,6 +81,12 @@ class Session(Taped, OpMethods):
         self.engine = engine
         self.domain = domain
         super().__init__(scalar, requires_grad_by_default)
+        self._xla: Engine | None = None
+        if engine == "xla":
+            from prooftape.xla.making import make_engine
+
+            self._xla = make_engine(self.scalar, domain, lowerings, check_flag("donate", donate))
+        self._settings = (lowerings, donate)
 
     def _start(self, token: Token) -> None:
         super()._start(token)
@@ -170,6 +180,8 @@ class Session(Taped, OpMethods):
     def get_value(self, ref: TensorRef) -> Arr:
         """The value of a recorded tensor, read-only. Pure: it changes neither the graph nor any state."""
         ref = self._operand("get_value", ref)
+        if self._xla is not None:
+            return self._on_host(self._xla.value(self, ref.id), ref.type.dtype)
         return self.scalar.to_user(self._evaluate(ref.id + 1)[ref.id])
 
     # -- reverse mode -------------------------------------------------------------------------------
@@ -197,9 +209,15 @@ class Session(Taped, OpMethods):
                 "reduce it with sum or mean, or use backward_dense_all(out, seed)"
             )
         self._require(loss, require, "backward_scalar_dense_all")
-        return self._backward(loss, self.scalar.xp.full((), 1))
+        return self._backward(loss, None)
 
-    def _backward(self, out: TensorRef, seed: Arr) -> Grads:
+    def _backward(self, out: TensorRef, seed: Arr | None) -> Grads:
+        if self._xla is not None:
+            from prooftape.xla.grads import XlaGrads
+
+            return XlaGrads(self, self._xla, out.id, seed)
+        if seed is None:
+            seed = self.scalar.xp.full((), 1)
         values = self._evaluate(out.id + 1)
         xp, base, total, read = self.scalar.xp, self._n_leaves, len(self), self._reader()
         end = max(0, out.id + 1 - base)
@@ -208,6 +226,7 @@ class Session(Taped, OpMethods):
         seeds[out.id] = seed
         needed = self._needed_ids(total)
         strict, locations = self.domain == "raise", self._locations
+        token, leaves, nodes = self._token, self._leaves, self._nodes
 
         def run(needed: list[bool] | None) -> list[Arr | None]:
             with np.errstate(all="ignore"):
@@ -222,23 +241,10 @@ class Session(Taped, OpMethods):
                             check_derivative(self.scalar, instr, values, [ct[instr.out]], where)
                 return ct
 
-        def check(ref: TensorRef, what: str) -> None:
-            if not isinstance(ref, TensorRef):
-                problem = f"expected a TensorRef, got {found(ref)}"
-                fix = {"Param": "use(param) gave one, and param_grads(grads) has them all"}
-                hint = fix.get(type(ref).__name__, "of_id(id) takes a context id")
-                raise OperandError(f"{what}: {problem}; {hint}")
-            if not token.holds(ref._token):
-                mine = ref._token.root()._session() is token._session()
-                kind = StaleHandleError if mine else ForeignHandleError
-                whose = "recording" if mine else "session"
-                raise kind(f"{what}: {ref!r} is of another {whose} than these gradients")
-
         def type_of(id: int) -> TensorType:
             return leaves[id].type if id < base else nodes[id - base][0].out
 
-        token, leaves, nodes = self._token, self._leaves, self._nodes
-        return Grads(run(needed), type_of, needed, lambda: run(None), check, self.scalar)
+        return Grads(run(needed), type_of, needed, lambda: run(None), owner_check(token), self.scalar)
 
     def _needed_ids(self, total: int) -> list[bool]:
         """Which context entries lead back to a leaf that requires a gradient."""
@@ -309,6 +315,9 @@ class Session(Taped, OpMethods):
         return array
 
     def _jvp(self, out: TensorRef, tangents: list[Arr | None]) -> Arr:
+        if self._xla is not None:
+            moved = self._xla.tangent(self, out.id, tangents)
+            return self._on_host(self.scalar.xp.full(out.shape, 0) if moved is None else moved)
         values = self._evaluate(out.id + 1)
         nodes = Prefix(self._nodes, max(0, out.id + 1 - self._n_leaves))
         if values is not self._values:  # entries without a value move nothing that `out` depends on
@@ -350,6 +359,10 @@ class Session(Taped, OpMethods):
         if not 0 <= rate < float("inf"):
             raise AttributeValueError(f"sgd_step_all: lr must be a finite number >= 0, got {lr}")
         xp, grads = self.scalar.xp, _checked("sgd_step_all", grads)
+        if self._xla is not None:
+            from prooftape.xla.stepping import sgd
+
+            return sgd(self, self._xla, grads, float(rate))
         once = len(set(self._params.values())) == len(self._params)
         with np.errstate(all="ignore"):
             if once:  # the common case: each gradient is used here for the last time
@@ -362,6 +375,37 @@ class Session(Taped, OpMethods):
         for param, new in updates:
             if new is not None:
                 param.store(new)
+
+    def _optimize(
+        self, rule: Optimizer, grads: Grads, memory: object, state: Callable[[], object]
+    ) -> object | None:
+        """A step by an optimizer's rule on the device: its memory there, or None on the NumPy engine."""
+        if self._xla is None:
+            return None
+        from prooftape.xla.stepping import optimize
+
+        return optimize(self, self._xla, _checked("step", grads), rule, memory, state)
+
+    def _hold(self, param: Param) -> Arr:
+        if self._xla is None:
+            return param.stored
+        from prooftape.xla.engine import Held
+
+        return Held(param)  # type: ignore[return-value]  # stands for the array
+
+    def _simple(self, value: object, shape: Shape) -> Arr | None:
+        found = super()._simple(value, shape)
+        if found is None and self._xla is not None:
+            found = self._xla.simple(value, shape)
+        return found
+
+    def _host_value(self, value: Any) -> Arr:
+        return value if isinstance(value, np.ndarray) else self._on_host(value.read())
+
+    def _on_host(self, value: Any, dtype: str = REAL) -> Arr:
+        """A device value as a user may keep it."""
+        array = np.asarray(value)
+        return array if dtype == BOOL else self.scalar.to_user(array)
 
     def _used(self, grads: Grads) -> list[tuple[int, Param]]:
         """Leaf and parameter of every unfrozen `use`; checks that the gradients are of this recording."""
@@ -383,10 +427,22 @@ class Session(Taped, OpMethods):
 
         Use `other.ref(handle)` for the handle there. Params are not carried over: their leaves are values.
         """
-        other = Session(scalar, self.engine, self.requires_grad_by_default, domain=self.domain)
+        lowerings, donate = self._settings
+        engine = self.engine
+        if engine == "xla" and not named(scalar).is_float:
+            engine = "numpy"  # XLA has no exact numbers
+        other = Session(
+            scalar,
+            engine,
+            self.requires_grad_by_default,
+            domain=self.domain,
+            lowerings=lowerings,
+            donate=donate,
+        )
+        leaves = [self._host_value(v) for v in self._leaf_values]
         other._leaf_values = [
             v if v.dtype.kind == "b" else other.scalar.to_array(self.scalar.to_user(v), f"leaf %{i}")
-            for i, v in enumerate(self._leaf_values)
+            for i, v in enumerate(leaves)
         ]
         other._leaves, other._nodes = self._leaves[:], self._nodes[:]
         other._locations, other._nats = self._locations[:], self._nats

@@ -7,7 +7,7 @@ computed, so a step that raises leaves parameters and state as they were.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from prooftape.errors import ValueTypeError, found
 from prooftape.grads import Grads
@@ -33,21 +33,36 @@ class OptimizerRun:
             raise ValueTypeError(f"OptimizerRun: expected an Optimizer such as SGD(lr=0.1), got {rule!r}")
         self.rule = rule
         self._state: OptimizerState[Param] | None = None
+        self._scalar_name = ""
+        self._memory: Any = None  # the state on a device, where an engine keeps it
 
     @property
     def state(self) -> OptimizerState[Param] | None:
         """What is remembered, an immutable record keyed by `Param`; None before the first step."""
+        memory = self._memory
+        if memory is not None and not memory.clean:
+            base = self._state
+            assert base is not None
+            names, flat = self.rule.slots, memory.host()
+            entries = dict(base.entries)
+            for i, (p, steps) in enumerate(zip(memory.params, memory.steps, strict=True)):
+                mine = flat[i * len(names) : (i + 1) * len(names)] if steps else []
+                entries[p] = ParamState(steps, dict(zip(names, mine, strict=False)))
+            self._state = OptimizerState(base.scalar, memory.updates, entries)
+            memory.clean = True
         return self._state
 
     @state.setter
     def state(self, new: OptimizerState[Param] | None) -> None:
         if new is not None:
             self.rule.check_scalar(new.scalar)
-        self._state = new
+        self._state, self._memory = new, None
 
     @property
     def steps(self) -> int:
         """Number of updates made."""
+        if self._memory is not None:
+            return int(self._memory.updates)
         return 0 if self._state is None else self._state.step
 
     def step(self, session: Session, grads: Grads) -> None:
@@ -56,22 +71,43 @@ class OptimizerRun:
         Frozen parameters (`requires_grad=False`) and those no gradient reached stay as they are. A parameter
         used twice is updated once, with the sum of its leaves' gradients.
         """
+        if self._on_device(session, grads):
+            return
         pairs = [(p, p.stored, g) for p, g in session.param_grads(grads) if g is not None]
-        state = self._state
-        if state is None:
-            state = self.rule.init({}, session.scalar)
-        elif state.scalar.name != session.scalar.name:
-            raise ValueTypeError(
-                f"{self.rule.name}: this run has trained in {state.scalar.name}, the session runs in "
-                f"{session.scalar.name}; make a new optimizer for it"
-            )
+        state = self._started(session)
         joined = {p: ParamState() for p, _, _ in pairs if p not in state.entries}
         if joined:
             state = OptimizerState(state.scalar, state.step, {**state.entries, **joined})
         new, after = self.rule.advance(pairs, state)
-        self._state = after
+        self.state = after
         for param, value in new.items():
             param.store(value)
+
+    def _started(self, session: Session) -> OptimizerState[Param]:
+        """The state, which must be of the session's scalar."""
+        state = self.state
+        if state is None:
+            return self.rule.init({}, session.scalar)
+        if state.scalar.name != session.scalar.name:
+            raise ValueTypeError(
+                f"{self.rule.name}: this run has trained in {state.scalar.name}, the session runs in "
+                f"{session.scalar.name}; make a new optimizer for it"
+            )
+        return state
+
+    def _on_device(self, session: Session, grads: Grads) -> bool:
+        """The same step where the session's engine keeps parameters and memory on a device."""
+        memory = self._memory
+        if memory is None or session.scalar.name != self._scalar_name:
+            state, memory = self._started(session), None
+        else:
+            state = self._state or self._started(session)
+        after = session._optimize(self.rule, grads, memory, lambda: state if memory is None else self.state)
+        if after is None:
+            return False
+        self._state = self._state or state
+        self._memory, self._scalar_name = after, session.scalar.name
+        return True
 
     def __repr__(self) -> str:
         return f"<{self.rule!r}, {self.steps} steps>"

@@ -1,0 +1,507 @@
+"""The XLA engine of a session: what to run, with which arguments, and where the results are.
+
+Values, cotangents and tangents are computed when they are asked for, each kind by one program over everything
+it depends on. A training step is one program that is given the old parameters' memory (donation). What a
+step's user reads afterwards (the loss, perhaps other values) the step hands out, so that nothing is computed
+twice: it is learned in the first steps of a structure, in which the old parameters are kept as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import DonatedError, OperandError
+from prooftape.param import Param
+from prooftape.xla import compiling, lowerings
+from prooftape.xla.bank import Bank, Memory
+from prooftape.xla.program import (
+    Layout,
+    Program,
+    Update,
+    grads_program,
+    jvp_program,
+    step_program,
+    update_program,
+    values_program,
+)
+from prooftape.xla.structure import Structure, structure
+
+if TYPE_CHECKING:
+    from prooftape.session import Session
+
+MAX_PLANS: Final = 64
+Rows = tuple[tuple[float, ...], ...]
+"""The moving numbers of an update rule, one row per group of parameters."""
+
+
+class Plan:
+    """A structure with the parameters of one session: where each leaf's value comes from."""
+
+    def __init__(self, engine: Engine, st: Structure, params: dict[int, Param]) -> None:
+        self.structure = st
+        self.params = params
+        self.unique = list(dict.fromkeys(params.values()))
+        self.engine = engine
+        self.read_later: set[int] = set()  # values, and
+        self.grads_later: set[int] = set()  # cotangents that were read after a step
+        self.calm = 0  # steps since the last such discovery
+        self.freezes = -1
+        self.check_frozen()
+
+    def check_frozen(self) -> None:
+        """Sort the parameters into trained and frozen ones, as they are now."""
+        trained = [p for p in self.unique if p.requires_grad]
+        if self.freezes >= 0 and trained == self.trained.params:
+            self.freezes = Param.freezes
+            return
+        self.freezes = Param.freezes
+        self.trained = Bank(trained, self.engine.put)
+        self.frozen = Bank([p for p in self.unique if not p.requires_grad], self.engine.put)
+        where: dict[Param, tuple[int, int]] = {p: (0, i) for i, p in enumerate(trained)}
+        where.update({p: (1, i) for i, p in enumerate(self.frozen.params)})
+        sources, others = [], len(self.frozen.params)
+        for i in range(self.structure.base):
+            if i in self.params:
+                sources.append(where[self.params[i]])
+            else:
+                sources.append((1, others))
+                others += 1
+        self.layout = Layout(tuple(sources))
+        leaves: dict[Param, list[int]] = {p: [] for p in trained}
+        for i, p in self.params.items():
+            if p.requires_grad:
+                leaves[p].append(i)
+        self.leaves = tuple([tuple(found) for found in leaves.values()])
+        self.wanted = tuple([i for found in self.leaves for i in found])
+        self.steps: dict[Any, Any] = {}
+
+
+class Now:
+    """What the engine knows of the present recording of its session."""
+
+    __slots__ = ("generation", "grads", "kept", "known", "others", "stepped")
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.known: dict[int, Any] = {}  # context id -> device value, or what a step still owes
+        self.kept: dict[Param, Any] = {}  # parameters' values before the step, where they were kept
+        self.stepped: Plan | None = None
+        self.others: dict[int, Any] = {}  # leaf values put on the device
+        self.grads: Any = None
+
+
+class Engine:
+    """See the module docstring. `donate=False` keeps the old parameters at every step."""
+
+    def __init__(self, scalar: str, on: frozenset[str], donate: bool = True) -> None:
+        self.scalar = scalar
+        self.on = on
+        self.donate = donate
+        self.wide = scalar == "float64"
+        self.dtype = np.dtype("float64" if self.wide else "float32")
+        self.plans: dict[tuple[object, ...], Plan] = {}
+        self.hits = self.misses = 0
+        self.compile_seconds = 0.0
+        self.from_cache = 0
+        self.compiled: list[str] = []
+        self._now = Now(-1)
+        self._rates: dict[Rows, Any] = {}
+        self.context: Any = (lambda: jax.enable_x64(True)) if self.wide else contextlib.nullcontext
+
+    # -- arguments ----------------------------------------------------------------------------------
+    def put(self, array: Arr) -> Any:
+        """A host array as a device array with memory of its own."""
+        if isinstance(array, jax.Array):
+            return array
+        with self.context():
+            return jnp.array(array, copy=True)
+
+    def simple(self, value: object, shape: tuple[int, ...]) -> Any:
+        """A device array that can be a leaf as it is: nobody can write to it."""
+        if isinstance(value, jax.Array) and value.shape == shape and value.dtype == self.dtype:
+            return value
+        return None
+
+    def now(self, s: Session) -> Now:
+        """The state of the present recording, fresh after a reset."""
+        now = self._now
+        if now.generation != s._generation:
+            now = self._now = Now(s._generation)
+        return now
+
+    def plan(self, s: Session, root: int) -> Plan:
+        """The plan for the recorded graph up to `root`."""
+        track = s._track if s._set is not None else None
+        if track is not None:
+            found: Plan | None = track.prefixes.get((root, self))
+            if found is not None:
+                return found
+            leaves, nodes, params = track.recorded.leaves, track.recorded.nodes, track.recorded.params
+        else:
+            leaves, nodes, params = s._leaves, s._nodes, s._params
+        st = structure(self.scalar, self.on, leaves, nodes[: max(0, root + 1 - len(leaves))])
+        key = (id(st), tuple([(i, id(p)) for i, p in params.items()]))
+        found = self.plans.pop(key, None)
+        if found is None:
+            found = Plan(self, st, dict(params))
+            if len(self.plans) >= MAX_PLANS:
+                del self.plans[next(iter(self.plans))]
+        self.plans[key] = found
+        if track is not None:
+            track.prefixes[root, self] = found
+        return found
+
+    def _others(self, s: Session, plan: Plan) -> list[Any]:
+        """Frozen parameters, then the leaves that are no parameters."""
+        frozen = plan.frozen.claim() if plan.frozen.params else []
+        if s._set is not None:
+            return [*frozen, *s._fed]
+        return [*frozen, *[v for i, v in enumerate(s._leaf_values) if i not in s._params]]
+
+    def _nats(self, s: Session, st: Structure) -> list[Any]:
+        if not st.slots:
+            return []
+        if s._set is not None:
+            track = s._track
+            assert track is not None
+            fed = {(n.start, n.length): v for n, v in zip(track.recorded.nats, s._fed_nats, strict=False)}
+            found = [fed.get(slot) for slot in st.slots]
+            if all(v is not None for v in found):
+                return [np.minimum(v, 2**31 - 1).astype(np.int32) for v in found]  # type: ignore[arg-type]
+        nats = s._nats
+        return [np.minimum(nats[a : a + k], 2**31 - 1).astype(np.int32) for a, k in st.slots]
+
+    def _params(self, s: Session, plan: Plan, now: Now) -> list[Any]:
+        """The trained parameters' values at their `use`."""
+        if now.stepped is not None:
+            missing = [p for p in plan.trained.params if p not in now.kept]
+            if missing:
+                raise DonatedError(
+                    "this value was not computed by the step, and the step was given the memory of the "
+                    f"parameters' old values ({missing[0]!r}); read it before the step, or make the session "
+                    "with donate=False"
+                )
+            return [now.kept[p] for p in plan.trained.params]
+        captured = s._captured if s._set is not None else None
+        if captured is None and s._set is not None:
+            return plan.trained.claim()
+        values = (
+            captured if captured is not None else [v for i, v in enumerate(s._leaf_values) if i in s._params]
+        )
+        held: dict[Param, Held] = {}
+        for p, v in zip(plan.params.values(), values, strict=False):
+            if held.setdefault(p, v).array is not v.array:
+                raise OperandError(
+                    f"{p!r} was changed between two uses in one recording; engine 'xla' reads a parameter "
+                    "once per recording: use it once, or call reset_tape() after the change"
+                )
+        current = plan.trained.claim()
+        return [
+            c if (h := held[p]).same(plan.trained, i) else self.put(h.read())
+            for i, (p, c) in enumerate(zip(plan.trained.params, current, strict=True))
+        ]
+
+    def unchanged(self, s: Session, plan: Plan) -> bool:
+        """Whether every trained parameter still has the value it had at its `use`."""
+        bank = plan.trained
+        bank.claim()
+        if s._set is not None:
+            return s._captured is None
+        values: list[Any] = s._leaf_values  # type: ignore[assignment]
+        return all(values[i].same(bank, k) for k, leaves in enumerate(plan.leaves) for i in leaves)
+
+    # -- running --------------------------------------------------------------------------------------
+    def program(self, st: Structure, key: tuple[object, ...], make: Any) -> Program:
+        """The program of this key, made if there is none yet."""
+        found: Program | None = st.programs.get(key)
+        if found is None:
+            self.misses += 1
+            found = st.programs[key] = make()
+        else:
+            self.hits += 1
+        return found
+
+    def first(self, program: Program, form: Any, arguments: Sequence[Any]) -> Any:
+        """Run a form of a program that may have to be compiled."""
+        with self.context():
+            if program.ran and form is program.fast:
+                return form(*arguments)
+            result, seconds, cached = compiling.first_call(form, arguments, program.label, None)
+        program.ran = True
+        self.compile_seconds += seconds
+        self.from_cache += cached
+        self.compiled.append(program.label)
+        return result
+
+    def run(self, program: Program, *arguments: Any) -> Any:
+        """Results of a program that donates nothing: strict when its flag says so."""
+        results, flag = self.first(program, program.fast, arguments)
+        if flag is not None and bool(flag):
+            results, _ = self.first(program, program.strict, arguments)
+        return results
+
+    # -- values ---------------------------------------------------------------------------------------
+    def value(self, s: Session, id: int) -> Any:
+        """The device value of a context id (a NumPy array for a leaf that is no parameter)."""
+        now = self.now(s)
+        found = now.known.get(id)
+        if found is not None:
+            return found() if isinstance(found, Owed) else found
+        plan = self.plan(s, id)
+        if plan.freezes != Param.freezes:
+            plan.check_frozen()
+        st = plan.structure
+        if now.stepped is not None:
+            later = now.stepped
+            later.calm = 0
+            if id < len(later.structure):
+                later.read_later.add(id)
+        if id < st.base:
+            found = plan.layout.leaves(self._params(s, plan, now), self._others(s, plan))[id]
+            return np.array(found) if id in plan.params else found
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st))
+        layout = plan.layout
+        program = self.program(st, ("values", layout, (id,)), lambda: values_program(st, layout, (id,)))
+        (found,) = self.run(program, *arguments)
+        now.known[id] = found
+        return found
+
+    # -- cotangents -----------------------------------------------------------------------------------
+    def gradients(self, s: Session, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
+        """Cotangents of `ids` (and of all trained parameters' leaves), None where absent."""
+        now, plan = self.now(s), self.plan(s, root)
+        if plan.freezes != Param.freezes:
+            plan.check_frozen()
+        if now.stepped is plan:
+            plan.calm = 0
+            plan.grads_later.update(ids)
+        st, layout = plan.structure, plan.layout
+        inputs = [i for i in range(st.base) if i not in plan.params and self._leaf(s, i).requires_grad]
+        wanted = tuple(sorted({*plan.wanted, *inputs, *ids}))
+        key = ("grads", layout, root, wanted, seed is not None)
+        program = self.program(st, key, lambda: grads_program(st, layout, root, wanted, seed is not None))
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st), seed)
+        found, value = self.run(program, *arguments)
+        now.known.setdefault(root, value)
+        return dict(zip(wanted, found, strict=True))
+
+    def _leaf(self, s: Session, i: int) -> Any:
+        track = s._track
+        return track.recorded.leaves[i] if s._set is not None and track is not None else s._leaves[i]
+
+    # -- tangents -------------------------------------------------------------------------------------
+    def tangent(self, s: Session, out: int, tangents: Sequence[Any]) -> Any:
+        """Tangent of `out`, None when absent."""
+        now, plan = self.now(s), self.plan(s, out)
+        st, layout = plan.structure, plan.layout
+        moved = tuple([i for i, t in enumerate(tangents) if t is not None])
+        program = self.program(st, ("jvp", layout, out, moved), lambda: jvp_program(st, layout, out, moved))
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st))
+        return self.run(program, *arguments, [tangents[i] for i in moved])
+
+    # -- steps ----------------------------------------------------------------------------------------
+    def numbers(self, rows: Rows) -> Any:
+        """The moving numbers of a step as a device array; the last few are kept."""
+        found = self._rates.get(rows)
+        if found is None:
+            if len(self._rates) > 16:
+                self._rates.clear()
+            with self.context():
+                found = self._rates[rows] = jnp.array(rows, self.dtype)
+        return found
+
+    def step(
+        self, s: Session, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
+    ) -> Program:
+        """One training step: parameters and memory get their new values."""
+        now, st, bank = self.now(s), plan.structure, plan.trained
+        key = (
+            "step",
+            plan.layout,
+            root,
+            up.key,
+            tuple(sorted(plan.read_later)),
+            tuple(sorted(plan.grads_later)),
+            seed is not None,
+        )
+        program, values_out, grads_out = self._step_program(plan, key, root, up, seed)
+        params = bank.claim()
+        slots = [] if memory is None else memory.arrays
+        others, nats = self._others(s, plan), self._nats(s, st)
+        if not self.donate or plan.calm < 1:
+            with self.context():
+                now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
+        moving = self.numbers(rows)
+        arguments = (params, slots, others, nats, moving, seed)
+        if program.ran and not self.wide:
+            new, after, values, grads, report = program.fast(*arguments)
+        else:
+            new, after, values, grads, report = self.first(program, program.fast, arguments)
+        bank.stepped(new)
+        if memory is not None:
+            memory.arrays = after
+        plan.calm += 1
+        now.stepped = plan
+        known = now.known
+        flagged = isinstance(report, tuple) or report.shape != st.type_of(root).shape
+        if not flagged:
+            known[root] = report
+            known.update(zip(values_out, values, strict=True))
+            now.grads = dict(zip(grads_out, grads, strict=True))
+            return program
+        owed = Pending(self, program, bank, memory, arguments, (new, after, values, grads, report))
+        bank.pending = owed.settle
+        if memory is not None:
+            memory.pending = owed.settle
+        known[root] = Owed(owed, 4, 0)
+        known.update({i: Owed(owed, 2, k) for k, i in enumerate(values_out)})
+        now.grads = {i: Owed(owed, 3, k) for k, i in enumerate(grads_out)}
+        return program
+
+    def _step_program(
+        self, plan: Plan, key: Any, root: int, up: Update, seed: Any
+    ) -> tuple[Program, tuple[int, ...], tuple[int, ...]]:
+        found = plan.steps.get(key)
+        if found is not None:
+            self.hits += 1
+            return found  # type: ignore[no-any-return]
+        values_out = tuple(sorted(plan.read_later - {root}))
+        grads_out = tuple(sorted(plan.grads_later))
+        st, layout = plan.structure, plan.layout
+        program = self.program(
+            st,
+            key,
+            lambda: step_program(st, layout, root, up, values_out, grads_out, seed is not None),
+        )
+        plan.steps[key] = found = (program, values_out, grads_out)
+        return found
+
+    def update(
+        self, s: Session, plan: Plan, up: Update, memory: Memory | None, rows: Rows, gradients: dict[int, Any]
+    ) -> Program:
+        """The update alone, for gradients that are known."""
+        now, st, bank = self.now(s), plan.structure, plan.trained
+        parts = [[gradients[i] for i in leaves] for leaves in up.leaves]
+        present = tuple([tuple([g is not None for g in found]) for found in parts])
+        program = self.program(st, ("update", up.key, up.leaves, present), lambda: update_program(st, up))
+        params = bank.claim()
+        if now.stepped is None:
+            with self.context():
+                now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
+            now.stepped = plan
+        slots = [] if memory is None else memory.arrays
+        new, after = self.first(program, program.fast, (params, slots, parts, self.numbers(rows)))
+        bank.stepped(new)
+        if memory is not None:
+            memory.arrays = after
+        return program
+
+
+class Pending:
+    """A step whose flag nobody has looked at: its results are final, or the strict form gives them."""
+
+    __slots__ = ("_arguments", "_bank", "_engine", "_memory", "_program", "_report", "results")
+
+    def __init__(
+        self,
+        engine: Engine,
+        program: Program,
+        bank: Bank,
+        memory: Memory | None,
+        arguments: Any,
+        results: Any,
+    ) -> None:
+        self._engine, self._program, self._bank, self._memory = engine, program, bank, memory
+        self._arguments, self.results = arguments, results
+        self._report: Any = None
+
+    def settle(self) -> Any:
+        """The final results, the report read to the host."""
+        if self._report is not None:
+            return self.results
+        report = self.results[4]
+        pair = isinstance(report, tuple)
+        self._report = report[0] if pair else np.asarray(report)
+        if bool(report[1] if pair else self._report[1]):
+            arguments = (*self.results[:2], *self._arguments[2:])  # parameters and slots came back unchanged
+            strict = self._program.strict
+            self.results = self._engine.first(self._program, strict, arguments)
+            self._report = np.asarray(self.results[4])
+            self._bank.stepped(self.results[0])
+            if self._memory is not None:
+                self._memory.arrays = self.results[1]
+        elif not pair:
+            self._report = self._report[:1].reshape(())
+        self._bank.pending = None
+        if self._memory is not None:
+            self._memory.pending = None
+        self._arguments = ()
+        return self.results
+
+    def value(self, kind: int, k: int) -> Any:
+        """One result: 2 values, 3 cotangents, 4 the root's value."""
+        results = self.settle()
+        return self._report if kind == 4 else results[kind][k]
+
+
+class Owed:
+    """A result that a pending step still has to confirm."""
+
+    __slots__ = ("_k", "_kind", "_step")
+
+    def __init__(self, step: Pending, kind: int, k: int) -> None:
+        self._step, self._kind, self._k = step, kind, k
+
+    def __call__(self) -> Any:
+        return self._step.value(self._kind, self._k)
+
+
+class Held:
+    """A parameter's value as a leaf: the array it had at `use`, wherever that is."""
+
+    __slots__ = ("array", "dtype", "param", "shape")
+
+    def __init__(self, param: Param) -> None:
+        bank = param._bank
+        self.param = param
+        if bank is None:
+            self.array: Any = param.stored
+        else:
+            bank.settle()
+            assert isinstance(bank, Bank)
+            self.array = bank.arrays[param._slot]
+        self.shape = param.shape
+        self.dtype = self.array.dtype
+
+    def same(self, bank: Bank, slot: int) -> bool:
+        """Whether the bank's array at this slot is this value."""
+        return self.array is bank.arrays[slot] or (
+            bank.sources is not None and self.array is bank.sources[slot]
+        )
+
+    def read(self) -> Arr:
+        """The value on the host."""
+        if isinstance(self.array, jax.Array):
+            if self.array.is_deleted():
+                raise DonatedError(
+                    f"{self.param!r}: a training step was given the memory of this value; read it before the "
+                    "step, or make the session with donate=False"
+                )
+            return np.array(self.array)
+        found: Arr = self.array
+        return found
+
+
+def enabled(choice: bool | Collection[str]) -> frozenset[str]:
+    """The lowerings that `Session(lowerings=…)` names."""
+    return lowerings.enabled(choice)
+
+
+__all__ = ["Engine", "Held", "Plan", "enabled"]

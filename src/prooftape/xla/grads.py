@@ -1,0 +1,84 @@
+"""The result of a backward pass on the XLA engine: what was asked, computed when something is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prooftape.arrays.structure import Arr
+from prooftape.errors import GradientError, IndexRangeError
+from prooftape.grads import Grads, owner_check
+from prooftape.handle_methods import TensorRef
+from prooftape.types import REAL, TensorType
+from prooftape.xla.engine import Engine, Owed, Plan
+
+if TYPE_CHECKING:
+    from prooftape.session import Session
+
+
+class XlaGrads(Grads):
+    """See `Grads`. Nothing is computed until a cotangent is read, or a step takes them all."""
+
+    def __init__(self, session: Session, engine: Engine, root: int, seed: Any) -> None:
+        self._session = session
+        self._engine = engine
+        self._token = session._token
+        self._track = track = session._track if session._set is not None else None
+        self._graph = None if track is not None else session.graph
+        self._total = len(track) if track is not None else len(session)
+        self.root = root
+        self.seed = seed
+        self.generation = session._generation
+        self.known: dict[int, Any] = {}
+        self._scalar = session.scalar
+        self._needed = None
+        self._ct = range(self._total)  # type: ignore[assignment]  # of this only the length is read
+
+    def _types(self, id: int) -> TensorType:
+        found: TensorType = (self._track or self._graph).type_of(id)  # type: ignore[union-attr]
+        return found
+
+    def _check(self, ref: TensorRef, what: str) -> None:
+        owner_check(self._token)(ref, what)
+
+    def stored(self, id: int) -> Arr | None:
+        """The cotangent of a context id; None when absent."""
+        if not isinstance(id, (int, np.integer)) or isinstance(id, bool) or not 0 <= id < self._total:
+            raise IndexRangeError(
+                f"grads: id {id!r} is out of range; this pass covers 0 <= id < {self._total}"
+            )
+        if self._types(id).dtype != REAL:
+            raise GradientError(f"grads: %{id} is a mask ({self._types(id)}); masks carry no gradient")
+        if id > self.root:
+            return None
+        found = self.device((id,))[id]
+        return None if found is None else np.asarray(found)
+
+    def device(self, ids: tuple[int, ...]) -> dict[int, Any]:
+        """Cotangents on the device, computed now if they are not known."""
+        known = self.known
+        if any(i not in known for i in ids):
+            self._refuse_old()
+            handed = self._engine.now(self._session).grads or {}
+            if self.seed is None and all(i in handed for i in ids):
+                known.update({i: g() if isinstance(g, Owed) else g for i, g in handed.items()})
+            else:
+                known.update(self._engine.gradients(self._session, self.root, self.seed, ids))
+        return known
+
+    def _refuse_old(self) -> None:
+        if self._session._generation != self.generation:
+            raise GradientError(
+                "grads: the session was reset before this gradient was read; with engine 'xla' gradients are "
+                "computed when they are read: read them, or step, before reset_tape()"
+            )
+
+    def plan(self) -> Plan:
+        """The plan that a step of these gradients uses."""
+        self._refuse_old()
+        return self._engine.plan(self._session, self.root)
+
+    def take(self, id: int) -> tuple[Arr | None, bool]:
+        """The cotangent; its memory is the device's."""
+        return self.stored(id), False

@@ -1,0 +1,277 @@
+"""XLA programs of a structure: values, cotangents, tangents, and whole training steps.
+
+Each traces the very loops of tape.py and semantics.py with the array vocabulary on JAX tracers, so a program
+is the tape, unrolled. A program has a fast form and, compiled only when needed, a strict one: the fast form
+leaves out the branch for zero cotangents that meet non-finite operands and says in a flag when that may have
+mattered (see `JaxArrays.suspects`); the strict form is then run on the same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from prooftape.graph import Graph, Leaf, Node
+from prooftape.numbers import Number
+from prooftape.semantics import jvp_ctx
+from prooftape.tape import backward_dense_from, forward_from
+from prooftape.xla import compiling
+from prooftape.xla.arrays import JaxArrays
+from prooftape.xla.structure import Structure
+
+
+class StepArrays(JaxArrays):
+    """The vocabulary of update rules: their numbers may be scalars of the program, not only literals."""
+
+    def full(self, shape: tuple[int, ...], value: Number) -> Any:
+        if isinstance(value, jax.Array):
+            return lax.broadcast(value.astype(self.dtype), shape)
+        return super().full(shape, value)
+
+    def scale(self, x: Any, c: Number) -> Any:
+        if isinstance(c, jax.Array):
+            return lax.mul(x, lax.broadcast(c.astype(self.dtype), x.shape))
+        return super().scale(x, c)
+
+    def minus_scaled(self, p: Any, g: Any, c: Number, *, consume: bool = False) -> Any:
+        return self.sub(p, self.scale(g, c))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each leaf's value comes from: (0, i) the i-th trained parameter, (1, j) the j-th other array."""
+
+    sources: tuple[tuple[int, int], ...]
+
+    def leaves(self, params: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+        """Values of the leaves, in order."""
+        kinds = (params, others)
+        return [kinds[kind][i] for kind, i in self.sources]
+
+
+def _forward(xp: JaxArrays, st: Structure, leaves: list[Any], nats: Sequence[Any], ids: Sequence[int]) -> Any:
+    """Values of the context that `ids` depend on (None elsewhere), and how to read the naturals."""
+    found = dict(zip(st.slots, nats, strict=True))
+
+    def read(start: int, k: int) -> Any:
+        return found[start, k]
+
+    above, values = st.above(ids), list(leaves)
+    for instr in st.instrs:
+        if instr.out in above:
+            forward_from(xp, [instr], values, read)
+        else:
+            values.append(None)
+    return values, read
+
+
+def _cotangents(
+    xp: JaxArrays, st: Structure, values: list[Any], read: Any, root: int, seed: Any, wanted: Sequence[int]
+) -> list[Any]:
+    seeds: list[Any] = [None] * len(st)
+    seeds[root] = xp.full((), 1) if seed is None else seed
+    return backward_dense_from(xp, st.tape, values, seeds, read, st.needed(wanted))
+
+
+def _flag(xp: JaxArrays) -> Any:
+    if not xp.suspects:
+        return None
+    flag = xp.suspects[0]
+    for other in xp.suspects[1:]:
+        flag = lax.bitwise_or(flag, other)
+    return flag
+
+
+class Program:
+    """A traced function in its two forms. `fn(xp, *arguments)` returns (results, flag or None)."""
+
+    def __init__(
+        self,
+        st: Structure,
+        label: str,
+        fn: Callable[..., Any],
+        donate: tuple[int, ...] = (),
+        shard: Any = None,
+    ) -> None:
+        self.label = label
+        self.fast = self._compile(st, fn, donate, False, shard)
+        self._strict: Callable[[], Any] = lambda: self._compile(st, fn, donate, True, shard)
+        self._strict_form: Any = None
+        self.ran = False
+        self.present: tuple[bool, ...] = ()
+        """Of a step, known once it is traced: which parameters get a gradient."""
+
+    def _compile(
+        self, st: Structure, fn: Callable[..., Any], donate: tuple[int, ...], strict: bool, shard: Any
+    ) -> Any:
+        def traced(*arguments: Any) -> Any:
+            return fn(StepArrays(st.scalar, strict), *arguments)
+
+        low = st.scalar in ("bfloat16", "float16")
+        wrapped = traced if shard is None else shard(traced)
+        return compiling.compiled(
+            wrapped,
+            donate=donate,
+            x64=st.scalar == "float64",
+            low_precision=low,
+            label=self.label,
+        )
+
+    @property
+    def strict(self) -> Any:
+        """The form with every branch, for arguments on which the fast one raised its flag."""
+        if self._strict_form is None:
+            self._strict_form = self._strict()
+        return self._strict_form
+
+
+def values_program(st: Structure, layout: Layout, ids: tuple[int, ...]) -> Program:
+    """(params, others, nats) -> values of `ids`."""
+
+    def fn(xp: JaxArrays, params: Any, others: Any, nats: Any) -> Any:
+        values, _ = _forward(xp, st, layout.leaves(params, others), nats, ids)
+        return [values[i] for i in ids], _flag(xp)
+
+    return Program(st, f"values of {len(st.nodes)} instructions", fn)
+
+
+def grads_program(st: Structure, layout: Layout, root: int, wanted: tuple[int, ...], seeded: bool) -> Program:
+    """(params, others, nats, seed) -> cotangents of `wanted`, None where absent."""
+
+    def fn(xp: JaxArrays, params: Any, others: Any, nats: Any, seed: Any) -> Any:
+        values, read = _forward(xp, st, layout.leaves(params, others), nats, (root,))
+        ct = _cotangents(xp, st, values, read, root, seed if seeded else None, wanted)
+        return ([ct[i] for i in wanted], values[root]), _flag(xp)
+
+    return Program(st, f"gradients of {len(st.nodes)} instructions", fn)
+
+
+def jvp_program(st: Structure, layout: Layout, out: int, moved: tuple[int, ...]) -> Program:
+    """(params, others, nats, tangents of the leaves `moved`) -> tangent of `out`, None when absent."""
+
+    def fn(xp: JaxArrays, params: Any, others: Any, nats: Any, tangents: Any) -> Any:
+        values, read = _forward(xp, st, layout.leaves(params, others), nats, (out,))
+        above = st.above((out,))
+        none: dict[str, Any] = {"args": (), "nats": ()}
+        pairs = zip(st.instrs, st.nodes, strict=True)
+        nodes = [Node(i.call, n.args, n.nats) if i.out in above else n._replace(**none) for i, n in pairs]
+        seeds: list[Any] = [None] * st.base
+        for i, tangent in zip(moved, tangents, strict=True):
+            seeds[i] = tangent
+        leaves = [Leaf(t, None, False, "input") for t in st.leaves]
+        top = max(st.slots, default=(0, 0))
+        context = jvp_ctx(xp, Graph(leaves, nodes, top[0] + top[1]), values, read, seeds)
+        return context[out], _flag(xp)
+
+    return Program(st, f"tangents of {len(st.nodes)} instructions", fn)
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a step changes parameters: the rule, and per trained parameter its leaves and group of numbers.
+
+    rule(xp, moving, p, g, slots) -> (new value, new slots); fresh: which parameters start without slots
+    (what is passed for them is not looked at).
+    """
+
+    key: tuple[object, ...]
+    rule: Callable[..., Any]
+    leaves: tuple[tuple[int, ...], ...]
+    groups: tuple[int, ...]
+    n_slots: int
+    n_moving: int
+    fresh: tuple[bool, ...]
+
+
+def _updated(xp: JaxArrays, up: Update, params: Any, slots: Any, moving: Any, gradients: Any) -> Any:
+    """New values and slots of every parameter; one without a gradient keeps what it has."""
+    new, after = [], []
+    for i, (p, g) in enumerate(zip(params, gradients, strict=True)):
+        old = list(slots[i * up.n_slots : (i + 1) * up.n_slots])
+        if g is None:
+            new.append(p)
+            after += old
+            continue
+        row = [_entry(moving, up.groups[i], j) for j in range(up.n_moving)]
+        value, mine = up.rule(xp, row, p, g, [] if up.fresh[i] else old)
+        new.append(xp.finish(value))
+        after += mine
+    return new, after
+
+
+def _unless(flag: Any, old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    return [lax.select(lax.broadcast(flag, a.shape), a, b) for a, b in zip(old, new, strict=True)]
+
+
+def _entry(x: Any, i: int, j: int) -> Any:
+    return lax.squeeze(lax.slice(x, (i, j), (i + 1, j + 1)), (0, 1))
+
+
+def step_program(
+    st: Structure,
+    layout: Layout,
+    root: int,
+    up: Update,
+    values_out: tuple[int, ...],
+    grads_out: tuple[int, ...],
+    seeded: bool,
+    shard: Any = None,
+    mean: Any = None,
+) -> Program:
+    """(params, slots, others, nats, moving, seed) -> (params, slots, values, cotangents, report): one step.
+
+    report is the root's value, or with a flag the pair of both, so that one transfer reads both; where the
+    flag is up, parameters and slots come back unchanged.
+    """
+
+    def fn(xp: JaxArrays, params: Any, slots: Any, others: Any, nats: Any, moving: Any, seed: Any) -> Any:
+        values, read = _forward(xp, st, layout.leaves(params, others), nats, (root, *values_out))
+        wanted = tuple(dict.fromkeys([*[leaf for leaves in up.leaves for leaf in leaves], *grads_out]))
+        ct = _cotangents(xp, st, values, read, root, seed if seeded else None, wanted)
+        gradients = [total(xp, [ct[i] for i in leaves]) for leaves in up.leaves]
+        program.present = tuple([g is not None for g in gradients])
+        loss = values[root]
+        if mean is not None:
+            gradients, loss = mean(gradients, loss)
+        new, after = _updated(xp, up, params, slots, moving, gradients)
+        flag = _flag(xp)
+        report = loss
+        if flag is not None:
+            if mean is not None:
+                flag = mean.any(flag)
+            keep = [lax.select(lax.broadcast(flag, p.shape), p, n) for p, n in zip(params, new, strict=True)]
+            new = keep
+            after = [
+                lax.select(lax.broadcast(flag, a.shape), b, a) for a, b in zip(after, slots, strict=True)
+            ]
+            report = jnp.stack([loss, flag.astype(loss.dtype)]) if loss.shape == () else (loss, flag)
+        return new, after, [values[i] for i in values_out], [ct[i] for i in grads_out], report
+
+    program = Program(st, f"a step of {len(st.nodes)} instructions", fn, donate=(0, 1), shard=shard)
+    return program
+
+
+def update_program(st: Structure, up: Update) -> Program:
+    """(params, slots, gradients, moving) -> (params, slots): the update alone, for gradients that exist."""
+
+    def fn(xp: JaxArrays, params: Any, slots: Any, gradients: Any, moving: Any) -> Any:
+        summed = [total(xp, list(parts)) for parts in gradients]
+        program.present = tuple([g is not None for g in summed])
+        return _updated(xp, up, params, slots, moving, summed)
+
+    program = Program(st, "an update of the parameters", fn, donate=(0, 1))
+    return program
+
+
+def total(xp: JaxArrays, parts: list[Any]) -> Any:
+    """Sum of the cotangents of a parameter's leaves, from the left; None when all are absent."""
+    found = None
+    for part in parts:
+        if part is not None:
+            found = part if found is None else xp.finish(xp.add(found, part))
+    return found
