@@ -1,11 +1,22 @@
-"""Atomic file writes: a reader sees the old file or the new one, never half of either."""
+"""Atomic file writes (a reader sees the old file or the new one, never half of either); the cache folder."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$PROOFTAPE_CACHE`, or the user's cache folder. One may share it between machines of one kind."""
+    given = os.environ.get("PROOFTAPE_CACHE")
+    if given:
+        return Path(given).absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "prooftape"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prooftape"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

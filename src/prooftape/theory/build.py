@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prooftape.errors import ProverError
-from prooftape.files import write_atomically
+from prooftape.files import cache_folder, write_atomically
 from prooftape.theory import sources
 from prooftape.theory.prover import HOW_TO_GET, Prover
 
@@ -29,16 +28,6 @@ KEPT_THEORIES = 3
 FILE_SECONDS = 1200.0
 Progress = Callable[[str, int, int], None]
 """progress(file, done, total): once with an empty name and done 0, then as each file is finished."""
-
-
-def cache_folder() -> Path:
-    """`$PROOFTAPE_CACHE`, or the user's cache folder. One may share it between machines of one kind."""
-    given = os.environ.get("PROOFTAPE_CACHE")
-    if given:
-        return Path(given).absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "prooftape"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prooftape"
 
 
 def compiled(prover: Prover, place: Path | None = None, progress: Progress | None = None) -> Path:

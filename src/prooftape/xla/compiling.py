@@ -1,0 +1,140 @@
+"""Compiling a program: `jax.jit` with our options, and a first call that is timed, cached and shows itself.
+
+What makes XLA slow here, measured on chains of 1,000 nodes: on a CPU it fuses each result with everything
+cheap before it, computing it again for every result. A reverse loop hands one cotangent down a chain and
+keeps a gradient per step, so the code grows with the square of the depth: 250 blocks of tanh(a h + b) c with
+their own parameters became 750 kernels of up to 4,500 operations. No compiler option helps (optimization
+level, expensive LLVM passes, splitting, vector width: within noise; no fusion at all: the step takes 9 times
+as long), and barriers are removed before fusion. Cutting the tape into calls that are not inlined does:
+see blocks.py. What is left is about 2 ms a kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import jax
+
+from prooftape.xla import cache
+
+PATIENCE = 1.0
+"""Seconds after which a compilation shows itself."""
+
+
+def compiled(
+    fn: Callable[..., Any], *, donate: tuple[int, ...] = (), x64: bool, low_precision: bool, label: str
+) -> Callable[..., Any]:
+    """`jax.jit` of `fn`; the first call compiles. `label` names the program in profiles and cache entries.
+
+    `low_precision`: rounding to bfloat16 or float16 happens where the program says so, not where XLA thinks
+    it may leave it out. `x64`: every call runs with 64-bit types enabled.
+    """
+
+    def program(*args: Any) -> Any:
+        return fn(*args)
+
+    program.__name__ = program.__qualname__ = "".join(c if c.isalnum() else "_" for c in label)
+    options: dict[str, Any] | None = {"xla_allow_excess_precision": False} if low_precision else None
+    jitted: Callable[..., Any] = jax.jit(program, donate_argnums=donate, compiler_options=options)
+    if not x64:
+        return jitted
+
+    def in_64_bits(*args: Any) -> Any:
+        with jax.enable_x64(True):
+            return jitted(*args)
+
+    return in_64_bits
+
+
+def size_label(n_instructions: int) -> str:
+    """What the progress line calls a program: `a program of 1,234 instructions`."""
+    return f"a program of {n_instructions:,} instruction{'' if n_instructions == 1 else 's'}"
+
+
+def first_call(
+    program: Callable[..., Any], args: Sequence[Any], label: str, report: TextIO | None = None
+) -> tuple[Any, float, bool]:
+    """`program(*args)`, which compiles: (result, seconds, whether all of it came from the persistent cache).
+
+    Shows `compiling <label>` when it takes longer than a second: on `report`, or else on the standard error
+    output unless PROOFTAPE_PROGRESS=0.
+    """
+    stream = report
+    if stream is None and os.environ.get("PROOFTAPE_PROGRESS") != "0":
+        stream = sys.stderr
+    requests, hits = _seen.requests, _seen.hits
+    start = time.perf_counter()
+    with cache.attached(), _Progress(label, stream):
+        _listen()
+        result = program(*args)
+    seconds = time.perf_counter() - start
+    requests, hits = _seen.requests - requests, _seen.hits - hits
+    return result, seconds, 0 < requests == hits
+
+
+class _Progress:
+    """A line about what takes long, written by a thread of its own: one rewritten on a terminal, else one."""
+
+    def __init__(self, label: str, stream: TextIO | None) -> None:
+        self.label = label
+        self.stream = stream
+        self.done = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if self.stream is not None:
+            self.thread = threading.Thread(target=self._show, args=(self.stream,), daemon=True)
+            self.thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.done.set()
+        if self.thread is not None:
+            self.thread.join()
+
+    def _show(self, stream: TextIO) -> None:
+        start = time.perf_counter()
+        text = f"compiling {self.label} …"
+        if self.done.wait(PATIENCE):
+            return
+        try:
+            if not stream.isatty():
+                print(text, file=stream, flush=True)
+                return
+            while True:
+                line = f"{text} {time.perf_counter() - start:.0f} s"
+                print(f"\r{line}", end="", file=stream, flush=True)
+                if self.done.wait(PATIENCE):
+                    print("\r" + " " * len(line), end="\r", file=stream, flush=True)
+                    return
+        except (OSError, ValueError):  # nobody reads it, or it is closed: the compilation goes on
+            return
+
+
+class _Seen(threading.local):
+    """How often JAX asked its persistent cache in this thread, and was answered."""
+
+    requests = 0
+    hits = 0
+
+
+_seen = _Seen()
+_listening = False
+
+
+def _listen() -> None:
+    global _listening
+    if not _listening:
+        _listening = True
+        jax.monitoring.register_event_listener(_event)
+
+
+def _event(event: str, **_: str | int) -> None:
+    if event == "/jax/compilation_cache/compile_requests_use_cache":
+        _seen.requests += 1
+    elif event == "/jax/compilation_cache/cache_hits":
+        _seen.hits += 1
