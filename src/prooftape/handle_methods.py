@@ -15,7 +15,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.errors import AttributeValueError, OperandError, ShapeError, check_flag, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
-from prooftape.operators import binary, choose, constant, flat, is_number
+from prooftape.operators import binary, choose, constant, is_number, whole
 from prooftape.same import same
 from prooftape.torch_names import HANDLE, names_in, point_elsewhere
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Operand = object
 GETITEM = "x[index]"
 """What a replay expects in the place of `x[index]`."""
+KEPT = {name: f"{name}.keepdims" for name in ("sum", "mean", "reduce_max", "var")}
+"""What a replay expects in the place of `x.sum(…, keepdims=True)` and its like."""
 
 
 class TensorRef(BaseTensorRef):
@@ -86,7 +88,9 @@ class TensorRef(BaseTensorRef):
     # -- arithmetic -----------------------------------------------------------------------------
     def __add__(self, other: Operand) -> TensorRef:
         if other.__class__ is TensorRef and other.type is self.type:
-            return self._token.session.add(self, other)
+            s = self._token._session()  # quicker than the property
+            if s is not None:
+                return s.add(self, other)
         return binary("add", self, other)
 
     def __radd__(self, other: Operand) -> TensorRef:
@@ -94,7 +98,9 @@ class TensorRef(BaseTensorRef):
 
     def __sub__(self, other: Operand) -> TensorRef:
         if other.__class__ is TensorRef and other.type is self.type:
-            return self._token.session.sub(self, other)
+            s = self._token._session()  # quicker than the property
+            if s is not None:
+                return s.sub(self, other)
         return binary("sub", self, other)
 
     def __rsub__(self, other: Operand) -> TensorRef:
@@ -102,8 +108,10 @@ class TensorRef(BaseTensorRef):
 
     def __mul__(self, other: Operand) -> TensorRef:
         if other.__class__ is TensorRef and other.type is self.type:
-            return self._token.session.mul(self, other)
-        if is_number(other):
+            s = self._token._session()  # quicker than the property
+            if s is not None:
+                return s.mul(self, other)
+        if not isinstance(other, TensorRef) and is_number(other):
             return self.session.scale(self, other)
         return binary("mul", self, other)
 
@@ -114,7 +122,9 @@ class TensorRef(BaseTensorRef):
 
     def __truediv__(self, other: Operand) -> TensorRef:
         if other.__class__ is TensorRef and other.type is self.type:
-            return self._token.session.div(self, other)
+            s = self._token._session()  # quicker than the property
+            if s is not None:
+                return s.div(self, other)
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Operand) -> TensorRef:
@@ -138,15 +148,15 @@ class TensorRef(BaseTensorRef):
         return self.session.abs(self)
 
     def __matmul__(self, other: Operand) -> TensorRef:
-        if is_number(other):
-            return NotImplemented
         if isinstance(other, TensorRef):
             return self.session.matmul(self, other)
+        if is_number(other):
+            return NotImplemented
 
         def build(s: Session) -> TensorRef:
             return s.matmul(self, constant("matmul", other, self))
 
-        return self.session.commit(build)
+        return whole(self.session, "matmul", (self, other), build)
 
     def __rmatmul__(self, other: Operand) -> TensorRef:
         if is_number(other):
@@ -155,7 +165,7 @@ class TensorRef(BaseTensorRef):
         def build(s: Session) -> TensorRef:
             return s.matmul(constant("matmul", other, self), self)
 
-        return self.session.commit(build)
+        return whole(self.session, "matmul", (other, self), build)
 
     # -- comparisons (masks) --------------------------------------------------------------------
     def __gt__(self, other: Operand) -> TensorRef:
@@ -185,17 +195,16 @@ class TensorRef(BaseTensorRef):
 
     # -- indexing -------------------------------------------------------------------------------
     def __getitem__(self, index: object) -> TensorRef:
-        from prooftape.indexing import getitem
+        from prooftape.indexing import getitem, is_all
 
         s = self.session
         key, x, expected, _, out, after = s._next
-        if key == GETITEM and x is self and same(expected, index):
+        if key is GETITEM and x is self and (expected is index or same(expected, index)):
             s._next = after
             return out  # type: ignore[no-any-return]
-        first = len(s._nodes)
-        result = s.commit(lambda s: getitem(s, self, index))
-        s._noted(first, GETITEM, (self, index))
-        return result
+        if is_all(self, index):
+            return self  # nothing to record
+        return whole(s, GETITEM, (self, index), lambda s: getitem(s, self, index))
 
     def __setitem__(self, index: object, value: object) -> NoReturn:
         raise OperandError(
@@ -220,48 +229,63 @@ class TensorRef(BaseTensorRef):
 
     def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Sum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
-        return self._reduced("sum", "reduce_sum", axis, keepdims)
+        if keepdims is not False:
+            return self._kept("sum", "reduce_sum", axis, keepdims)
+        s = self.session
+        return s.sum(self) if axis is None else s.reduce_sum(self, axis)
 
     def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Mean of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
-        return self._reduced("mean", "reduce_mean", axis, keepdims)
+        if keepdims is not False:
+            return self._kept("mean", "reduce_mean", axis, keepdims)
+        s = self.session
+        return s.mean(self) if axis is None else s.reduce_mean(self, axis)
 
     def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Maximum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
-        return self._reduced("reduce_max", "reduce_max", axis, keepdims)
+        if keepdims is not False:
+            return self._kept("reduce_max", "reduce_max", axis, keepdims)
+        return self.session.reduce_max(self, self._every() if axis is None else axis)
 
     def var(
         self, axis: int | Sequence[int] | None = None, ddof: int = 0, keepdims: bool = False
     ) -> TensorRef:
         """Variance of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
-        return self._reduced("var", "var", axis, keepdims, ddof)
+        if keepdims is not False:
+            return self._kept("var", "var", axis, keepdims, ddof)
+        return self.session.var(self, self._every() if axis is None else axis, ddof)
 
-    def _reduced(
-        self, whole: str, part: str, axis: int | Sequence[int] | None, keepdims: bool, *attrs: object
+    def _every(self) -> tuple[int, ...]:
+        return tuple(range(len(self.type.shape)))
+
+    def _kept(
+        self, whole_op: str, part: str, axis: int | Sequence[int] | None, keepdims: object, *attrs: object
     ) -> TensorRef:
-        """One reduction node, and with `keepdims` a reshape behind it; both or neither."""
-        every = tuple(range(self.ndim))
+        """One reduction node and a reshape behind it that keeps the axes; both or neither."""
 
         def build(s: Session) -> TensorRef:
-            if axis is None and whole in ("sum", "mean"):
-                y: TensorRef = getattr(s, whole)(self)
+            every = self._every()
+            if axis is None and whole_op in ("sum", "mean"):
+                y: TensorRef = getattr(s, whole_op)(self)
             else:
                 y = getattr(s, part)(self, every if axis is None else axis, *attrs)
-            if not check_flag(f"{whole}: keepdims", keepdims):
+            if not check_flag(f"{whole_op}: keepdims", keepdims):
                 return y
             reduced = every if axis is None else (axis,) if isinstance(axis, (int, np.integer)) else axis
             gone = {a % self.ndim for a in reduced}
             return s.reshape(y, [1 if i in gone else d for i, d in enumerate(self.type.shape)])
 
-        return build(self.session) if keepdims is False else self.session.commit(build)
+        return whole(self.session, KEPT[whole_op], (self, axis, keepdims, *attrs), build)
 
     def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
         """Same entries, row-major, in a new shape; one dimension may be -1."""
-        return self.session.reshape(self, flat(shape))
+        given: Any = shape[0] if len(shape) == 1 else shape  # its reader checks it
+        return self.session.reshape(self, given)
 
     def permute(self, *axes: int | Sequence[int]) -> TensorRef:
         """Axes in a new order."""
-        return self.session.permute(self, flat(axes))
+        given: Any = axes[0] if len(axes) == 1 else axes  # its reader checks it
+        return self.session.permute(self, given)
 
     def transpose(self, axis0: int, axis1: int) -> TensorRef:
         """Two axes swapped."""
@@ -276,7 +300,8 @@ class TensorRef(BaseTensorRef):
 
     def broadcast_to(self, *shape: int | Sequence[int]) -> TensorRef:
         """Broadcast, NumPy alignment."""
-        return self.session.broadcast_to(self, flat(shape))
+        given: Any = shape[0] if len(shape) == 1 else shape  # its reader checks it
+        return self.session.broadcast_to(self, given)
 
     def flatten(self) -> TensorRef:
         """One axis, row-major."""

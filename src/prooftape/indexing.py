@@ -49,6 +49,27 @@ def getitem(s: Session, x: TensorRef, index: object) -> TensorRef:
     return x if x.shape == tuple(shape) else s.reshape(x, shape)
 
 
+def is_all(x: TensorRef, index: object) -> bool:
+    """Whether `x[index]` is x itself, for slices and Ellipsis only; an index that is wrong is not."""
+    items = index if isinstance(index, tuple) else (index,)
+    if not all(isinstance(i, slice) or i is Ellipsis for i in items):
+        return False
+    axes = x.type.shape
+    dots = [k for k, i in enumerate(items) if i is Ellipsis]
+    if len(items) - len(dots) > len(axes) or len(dots) > 1:
+        return False
+    if dots:
+        at = dots[0]
+        items = items[:at] + items[at + 1 :]
+        axes = axes[:at] + axes[len(axes) - (len(items) - at) :]
+    for item, n in zip(items, axes, strict=False):
+        assert isinstance(item, slice)
+        for end, whole in ((item.start, 0), (item.stop, n), (item.step, 1)):
+            if end is not None and (end.__class__ is not int or end != whole):
+                return False
+    return True
+
+
 def _what(x: TensorRef) -> str:
     return f"indexing {x._shown()}"
 

@@ -27,11 +27,14 @@ class OpMethods:
 
 
 def expected_source(op: Op) -> str:
-    """Source of the method's first lines: hand out the expected handle if this is the expected call."""
-    tests = ["_k is _op"]
+    """Source of the method's first lines: hand out the expected handle if this is the expected call.
+
+    `_e` is what the session expects next, an `Expected` of replay.py.
+    """
+    tests = ["_e[0] is _op"]
     attrs = {a.name for a in op.attrs}
     for i, name in enumerate(argument_order(op)):
-        place = ("_a", "_b")[i] if i < 2 else f"_c[{i - 2}]"
+        place = f"_e[{i + 1}]" if i < 2 else f"_e[3][{i - 2}]"
         if op.variadic and name == op.operands[0]:
             tests.append(f"_same_list({place}, {name})")
         elif name in attrs:
@@ -39,8 +42,8 @@ def expected_source(op: Op) -> str:
         else:
             tests.append(f"{place} is {name}")
     if op.record_check is not None:
-        tests.append("self._agrees(_o)")
-    return f" _k, _a, _b, _c, _o, _n = self._next\n if {' and '.join(tests)}:\n  self._next = _n; return _o"
+        tests.append("self._agrees(_e[4])")
+    return f" _e = self._next\n if {' and '.join(tests)}:\n  self._next = _e[5]; return _e[4]"
 
 
 def method_source(op: Op) -> str:

@@ -7,7 +7,7 @@ inside losses. Nothing is recorded when the op is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -39,30 +39,17 @@ def is_number(x: object) -> TypeGuard[Number]:
     return isinstance(x, (Real, np.number)) or (hasattr(x, "p") and hasattr(x, "q"))
 
 
-def flat(dims: Sequence[int | Sequence[int]]) -> Any:
-    """What `x.reshape(2, 3)` and `x.reshape((2, 3))` mean alike; the attribute's reader checks it."""
-    return dims[0] if len(dims) == 1 else dims
-
-
 def binary(op: str, a: object, b: object) -> TensorRef:
     """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
-    if is_ref(a):
-        s = a.session
-        key, x, y, _, out, after = s._next
-        if key is op and x is a and (y is b or same(y, b)):
-            s._next = after
-            return out  # type: ignore[no-any-return]
-        if is_ref(b):
-            if a.type.shape == b.type.shape:
-                return getattr(s, op)(a, b)  # type: ignore[no-any-return]
-            s._check_handle(b, BaseTensorRef, f"{op}: operand b")
-    else:
-        assert is_ref(b)
-        s = b.session
-        key, x, y, _, out, after = s._next
-        if key is op and y is b and same(x, a):
-            s._next = after
-            return out  # type: ignore[no-any-return]
+    s = a.session if is_ref(a) else b.session  # type: ignore[attr-defined]
+    key, x, y, _, out, after = s._next
+    if key is op and (x is a or same(x, a)) and (y is b or same(y, b)):
+        s._next = after
+        return out  # type: ignore[no-any-return]
+    if is_ref(a) and is_ref(b):
+        if a.type.shape == b.type.shape:
+            return getattr(s, op)(a, b)  # type: ignore[no-any-return]
+        s._check_handle(b, BaseTensorRef, f"{op}: operand b")
 
     def build(s: Session) -> TensorRef:
         left, right = (constant(op, x, other) for x, other in ((a, b), (b, a)))
@@ -70,9 +57,22 @@ def binary(op: str, a: object, b: object) -> TensorRef:
         left, right = (x if x.shape == shape else s.broadcast_to(x, shape) for x in (left, right))
         return getattr(s, op)(left, right)  # type: ignore[no-any-return]
 
+    return whole(s, op, (a, b), build)
+
+
+def whole(
+    s: Session, key: str, arguments: tuple[object, ...], build: Callable[[Session], TensorRef]
+) -> TensorRef:
+    """Record an operator that makes several nodes, all or none; expected as one call when it comes again."""
+    expected = s._next
+    if expected[0] is key:
+        given = (*arguments, None)
+        if same(expected[1], given[0]) and same(expected[2], given[1]) and same(expected[3], arguments[2:]):
+            s._next = expected[5]
+            return expected[4]  # type: ignore[no-any-return]
     first = len(s._nodes)
     result = s.commit(build)
-    s._noted(first, op, (a, b))
+    s._noted(first, key, arguments, result)
     return result
 
 
@@ -98,7 +98,7 @@ def choose(mask: TensorRef | NDArray[np.bool_] | Sequence[Any], a: TensorRef, b:
         other = constant("where", b, a)
         return s.where(mask, a, other if other.shape == a.shape else s.broadcast_to(other, a.shape))
 
-    return a.session.commit(build)
+    return whole(a.session, "where.method", (a, mask, b), build)
 
 
 def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -14,6 +15,23 @@ from prooftape.scalars import scalar as named
 from prooftape.types import Shape, TensorType
 
 _NOTHING = np.zeros(())
+
+
+class Watcher(Protocol):
+    """A session that has used parameters and not yet looked at their values: see `replaying.py`."""
+
+    def _capture(self) -> None:
+        """Take the values that the parameters have now."""
+
+
+WATCHERS: Final[WeakSet[Watcher]] = WeakSet()
+
+
+def values_change() -> None:
+    """To be called before the value of a parameter changes: who still has to read the old one does."""
+    if WATCHERS:
+        for watcher in list(WATCHERS):
+            watcher._capture()
 
 
 class ParamBank(Protocol):
@@ -108,6 +126,7 @@ class Param:
     def store(self, array: Arr) -> None:
         """Replace the value by an engine array of the same shape (used by training steps)."""
         assert array.shape == self._array.shape, (array.shape, self._array.shape)
+        values_change()
         if self._bank is not None:
             self._bank.intact, self._bank = False, None
         self._array = array

@@ -97,7 +97,9 @@ class Recorder(Recording):
         """A constant: a leaf before the first op, a constant node after it. Booleans make a mask."""
         check_name("const", name)
         _refuse_recorded("const", "an array of numbers or booleans", value)
-        array = self._const_array(value, f"const {name or ''}".strip())
+        return self._add_const(self._const_array(value, f"const {name or ''}".strip()), name)
+
+    def _add_const(self, array: Arr, name: str | None) -> TensorRef:
         if self._nodes:
             return self._const_node(array)
         dtype = BOOL if array.dtype.kind == "b" else REAL
@@ -120,11 +122,15 @@ class Recorder(Recording):
         from prooftape.literal import Literal
         from prooftape.ops import find
 
+        op = find("const_mask" if array.dtype.kind == "b" else "const")
+        return self._apply(op, (), (Literal(self._exact(array)),))
+
+    def _exact(self, array: Arr) -> Arr:
+        """The entries of a constant as a literal holds them."""
         exact = array if array.dtype.kind == "b" else self.scalar.to_user(array)
         if exact.dtype.kind not in "bfO":
             exact = np.asarray(exact).astype(np.float32)  # bfloat16 is exact in float32
-        op = find("const_mask" if array.dtype.kind == "b" else "const")
-        return self._apply(op, (), (Literal(exact),))
+        return exact
 
     def _append_leaf(self, array: Arr, leaf: Leaf) -> TensorRef:
         self._leaves.append(leaf)
@@ -228,11 +234,13 @@ class Recorder(Recording):
                 raise self._refusal(op, refs, e) from None
         if slots and self._first_nat_node is None:
             self._first_nat_node = len(self)
+        nodes, locations = self._nodes, self._locations
         if attrs:
-            self._raws[len(self._nodes)] = attrs
-        self._nodes.append(Node(call, tuple([r.id for r in refs]), tuple([start for start, _ in slots])))
-        self._locations.append(user_location(3))
-        return TensorRef(self._token, self._n_leaves + len(self._nodes) - 1, call.out)
+            self._raws[len(nodes)] = attrs
+        ids = tuple([r.id for r in refs])
+        nodes.append(_new_tuple(Node, (call, ids, tuple([start for start, _ in slots]) if slots else ())))
+        locations.append(user_location(3))
+        return TensorRef(self._token, len(locations) - 1, call.out)
 
     def _call(self, op: Op, refs: list[TensorRef], attrs: tuple[object, ...], sizes: tuple[int, ...]) -> Call:
         """The typed call; attributes given before in exactly this form need no second reading."""
@@ -264,8 +272,9 @@ class Recorder(Recording):
         nodes = self._nodes
         self._raws[len(nodes)] = attrs
         nodes.append(_new_tuple(Node, (call, (x.id,), ())))
-        self._locations.append(user_location(3))
-        return TensorRef(token, self._n_leaves + len(nodes) - 1, call.out)
+        locations = self._locations
+        locations.append(user_location(3))
+        return TensorRef(token, len(locations) - 1, call.out)
 
     def _nat_slots(self, op: Op, nats: Sequence[object]) -> list[tuple[int, int]]:
         """(start, length) in the nat environment of each index operand."""
@@ -293,8 +302,9 @@ class Recorder(Recording):
             call = self._bind(op, (x,))
             op.remember(x.type, call)
         self._nodes.append(_new_tuple(Node, (call, (x.id,), ())))
-        self._locations.append(user_location(3))
-        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+        locations = self._locations  # one for each context entry, so their number is the id
+        locations.append(user_location(3))
+        return TensorRef(token, len(locations) - 1, call.out)
 
     def _apply2(self, op: Op, a: object, b: object) -> TensorRef:
         """`_apply` for two operands and no attributes."""
@@ -309,8 +319,9 @@ class Recorder(Recording):
             call = self._bind(op, (a, b))
             op.remember(key, call)
         self._nodes.append(_new_tuple(Node, (call, (a.id, b.id), ())))
-        self._locations.append(user_location(3))
-        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+        locations = self._locations  # one for each context entry, so their number is the id
+        locations.append(user_location(3))
+        return TensorRef(token, len(locations) - 1, call.out)
 
     def _apply3(self, op: Op, a: object, b: object, c: object) -> TensorRef:
         """`_apply` for three operands and no attributes."""
@@ -327,8 +338,9 @@ class Recorder(Recording):
             call = self._bind(op, (a, b, c))
             op.remember(key, call)
         self._nodes.append(_new_tuple(Node, (call, (a.id, b.id, c.id), ())))
-        self._locations.append(user_location(3))
-        return TensorRef(token, self._n_leaves + len(self._nodes) - 1, call.out)
+        locations = self._locations  # one for each context entry, so their number is the id
+        locations.append(user_location(3))
+        return TensorRef(token, len(locations) - 1, call.out)
 
     def _bind(
         self, op: Op, refs: Sequence[TensorRef], attrs: Sequence[object] = (), sizes: tuple[int, ...] = ()

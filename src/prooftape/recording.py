@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -57,6 +58,15 @@ def user_location(depth: int) -> Location | None:
         if frame.f_back is None:
             return None
         frame = frame.f_back
+
+
+def called() -> str:
+    """Name of the function of this package that the user has called."""
+    frame: FrameType | None = sys._getframe(1)
+    name = "a call"
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        name, frame = frame.f_code.co_name, frame.f_back
+    return name
 
 
 class Recording:
@@ -207,8 +217,10 @@ class Recording:
         """Run `builder(session)`; keep what it recorded if it returns, undo all of it if it raises."""
         result, draft, parent = self._run_draft(builder)
         draft.merged = True
-        if result.__class__ is TensorRef:  # give the caller a handle of the main recording: cheaper to check
-            return TensorRef(parent, result.id, result.type)  # type: ignore[attr-defined,return-value]
+        # give the caller a handle of the main recording: cheaper to check. Only of what was recorded now: the
+        # builder may also return a handle that is stale, or of another session
+        if isinstance(result, TensorRef) and result._token is draft:
+            return TensorRef(parent, result.id, result.type)  # type: ignore[return-value]
         return result
 
     def run_graph(self, builder: Callable[..., object]) -> SessionState:

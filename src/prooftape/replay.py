@@ -13,15 +13,17 @@ token are those of an untouched set.
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any, Final, NamedTuple
 
 from prooftape.graph import Leaf, Location, Node
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import Handle, NatRef, NatVecRef, Token
+from prooftape.literal import Literal
 from prooftape.op import Op
 from prooftape.param import Param
-from prooftape.same import Listed, Unmatchable, frozen
+from prooftape.same import Entries, Listed, Unmatchable, frozen
 from prooftape.tape import Instr
 from prooftape.types import TensorType
 
@@ -37,6 +39,9 @@ USE: Final = "use"
 LEAF: Final = "leaf"
 NAT: Final = "nat"
 NAT_VEC: Final = "nat_vec"
+CONST: Final = "const"
+CONSTANTS: Final = ("const", "const_mask")
+"""Names of the ops that record a constant node."""
 
 Expected = tuple[Any, Any, Any, Any, Any, Any]
 """(key, first argument, second argument, further arguments, handle returned, what is expected after it)."""
@@ -55,10 +60,13 @@ class Nat(NamedTuple):
 
 
 class Note(NamedTuple):
-    """An operator that recorded several nodes: its key and arguments, and the nodes from first to end."""
+    """An operator that recorded several nodes: its key and arguments, and the nodes from first to end.
+
+    arguments: frozen, handles as `_Ref`; None if they cannot be compared.
+    """
 
     key: str
-    arguments: tuple[object, ...]
+    arguments: tuple[object, ...] | None
     first: int
     end: int
 
@@ -96,6 +104,15 @@ class Step(NamedTuple):
     n_nodes: int
     n_nats: int
 
+    def name(self) -> str:
+        """What the user called."""
+        if isinstance(self.key, Op):
+            return self.key.name
+        if self.key is LEAF:
+            kind = str(self.arguments[0])
+            return "add_leaf" if kind == "leaf" else kind
+        return "input_" + str(self.key) if self.kind == "nat" else str(self.key)
+
 
 class HandleSet:
     """One set of handles of a track and the chain of expected calls that returns them."""
@@ -105,14 +122,14 @@ class HandleSet:
     def __init__(self, track: Track, token: Token) -> None:
         self.token = token
         refs: dict[int, TensorRef] = {}
-        nats: dict[int, Handle] = {}
+        nats: dict[tuple[int, int], Handle] = {}
         self.handles: list[Handle] = []
         for step in track.steps:
             handle: Handle
             if step.kind == "nat":
                 n = track.recorded.nats[step.at]
                 handle = NatVecRef(token, n.start, n.length) if n.vector else NatRef(token, n.start)
-                nats[n.start] = handle
+                nats[n.start, n.length] = handle
             else:
                 handle = refs[step.at] = TensorRef(token, step.at, track.type_of(step.at))
             self.handles.append(handle)
@@ -142,20 +159,21 @@ class HandleSet:
 
 
 class _Ref(NamedTuple):
-    """Stands for a handle among the arguments of a `Step`."""
+    """Stands for a handle among the arguments of a `Step`; `length` is that of naturals, else None."""
 
     id: int
-    nat: bool = False
+    length: int | None = None
 
 
-def _bound(x: object, refs: dict[int, TensorRef], nats: dict[int, Handle]) -> object:
-    kind = x.__class__
-    if kind is _Ref:
-        return (nats if x.nat else refs)[x.id]  # type: ignore[attr-defined]
-    if kind is tuple:
-        return tuple([_bound(y, refs, nats) for y in x])  # type: ignore[attr-defined]
-    if kind is Listed:
-        return Listed(tuple([_bound(y, refs, nats) for y in x.items]))  # type: ignore[attr-defined]
+def _bound(x: object, refs: dict[int, TensorRef], nats: dict[tuple[int, int], Handle]) -> object:
+    """The handles that a `_Ref` stands for; what contains none stays identical."""
+    if isinstance(x, _Ref):
+        return refs[x.id] if x.length is None else nats[x.id, x.length]
+    if x.__class__ is tuple and isinstance(x, tuple):
+        items = tuple([_bound(y, refs, nats) for y in x])
+        return x if all(map(operator.is_, items, x)) else items
+    if isinstance(x, Listed):
+        return Listed(tuple([_bound(y, refs, nats) for y in x.items]))
     return x
 
 
@@ -165,6 +183,7 @@ class Track:
     def __init__(self, recorded: Recorded) -> None:
         self.recorded = recorded
         self.successor: Track = self
+        self.failures = 0  # how often it was expected and something else came
         self.sets: list[HandleSet] = []
         self.params: list[Param] = list(recorded.params.values())
         self.prefixes: dict[object, Any] = {}  # engines keep here what they know of the graph up to a node
@@ -173,6 +192,12 @@ class Track:
     def __len__(self) -> int:
         """Number of context entries."""
         return len(self.recorded.leaves) + len(self.recorded.nodes)
+
+    def relearn(self, recorded: Recorded) -> None:
+        """Take over how the same graph is written now: `axis=1` for `axis=-1`, say."""
+        self.recorded = recorded
+        self.sets = []
+        self.steps = self._steps()
 
     def type_of(self, id: int) -> TensorType:
         """Type of a context id."""
@@ -206,8 +231,12 @@ class Track:
             note = r.notes.get(k)
             try:
                 if note is not None:
+                    if note.arguments is None:
+                        raise Unmatchable
                     key: object = note.key
-                    given, end = tuple([_unbound(frozen(x)) for x in note.arguments]), note.end
+                    given, end = note.arguments, note.end
+                elif r.nodes[k].call.op.name in CONSTANTS:
+                    key, given, end = CONST, self._constant(k), k + 1
                 else:
                     key, given, end = r.nodes[k].call.op, self._said(k), k + 1
             except Unmatchable:
@@ -217,6 +246,13 @@ class Track:
         else:
             naturals_before(count, k)
         return steps
+
+    def _constant(self, k: int) -> tuple[object, ...]:
+        """The entries of a constant node, as `const` compares them."""
+        (literal,) = self.recorded.nodes[k].call.attrs
+        if k == 0 or not isinstance(literal, Literal) or literal.array.dtype.kind not in "bf":
+            raise Unmatchable  # before the first node, const makes a leaf
+        return (Entries(literal.array),)
 
     def _said(self, k: int) -> tuple[object, ...]:
         """The arguments of the op's method, in its own order, that record node k."""
@@ -236,7 +272,7 @@ class Track:
         else:
             said.update(dict.fromkeys(op.operands[len(args) :]))
             said.update(zip(op.operands, map(_Ref, args), strict=False))
-        said.update(zip(op.nats, [_Ref(n, True) for n in nats], strict=True))
+        said.update(zip(op.nats, map(_Ref, nats, call.nat_sizes), strict=True))
         return tuple([said[name] for name in argument_order(op)])
 
     def start(self, session: Any, generation: int, current: Token) -> HandleSet:
@@ -253,12 +289,23 @@ class Track:
         return fresh
 
 
+def arguments_of(given: tuple[object, ...]) -> tuple[object, ...] | None:
+    """The arguments of an operator for its `Note`: as they are now, whatever becomes of them."""
+    try:
+        return tuple([_unbound(frozen(x)) for x in given])
+    except Unmatchable:
+        return None
+
+
 def _unbound(x: object) -> object:
     """Handles as what stands for them in a `Step`."""
+    if isinstance(x, NatVecRef):
+        return _Ref(x.id, x.length)
     if isinstance(x, Handle):
-        return _Ref(x.id, not isinstance(x, TensorRef))
-    if x.__class__ is tuple:
-        return tuple([_unbound(y) for y in x])
-    if x.__class__ is Listed:
+        return _Ref(x.id, None if isinstance(x, TensorRef) else 1)
+    if x.__class__ is tuple and isinstance(x, tuple):
+        items = tuple([_unbound(y) for y in x])
+        return x if all(map(operator.is_, items, x)) else items
+    if isinstance(x, Listed):
         return Listed(tuple([_unbound(y) for y in x.items]))
     return x

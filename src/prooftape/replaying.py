@@ -17,12 +17,13 @@ from prooftape.arrays.floats import FloatArrays, LowPrecision
 from prooftape.arrays.structure import Arr
 from prooftape.errors import HandleError, RuleError
 from prooftape.handle_methods import TensorRef
-from prooftape.handles import NatRef, NatVecRef, Token
+from prooftape.handles import Handle, NatRef, NatVecRef, Token
 from prooftape.naturals import natural, naturals
-from prooftape.op import Call
-from prooftape.param import Param
+from prooftape.param import WATCHERS, Param
 from prooftape.recorder import Recorder
+from prooftape.recording import called
 from prooftape.replay import (
+    CONST,
     COUNTED,
     LEAF,
     MAX_NODES,
@@ -35,9 +36,48 @@ from prooftape.replay import (
     HandleSet,
     Note,
     Recorded,
+    Step,
     Track,
+    arguments_of,
 )
+from prooftape.same import same
 from prooftape.scalars import Scalar
+from prooftape.statistics import Stats
+from prooftape.types import BOOL
+
+
+class History:
+    """What a session remembers of its earlier recordings, and what it counts."""
+
+    __slots__ = ("agreed", "fallbacks", "reason", "replays", "seen", "tracks")
+
+    def __init__(self) -> None:
+        self.tracks: dict[tuple[object, ...], Track] = {}
+        self.seen: dict[tuple[object, ...], None] = {}
+        self.agreed: set[tuple[int, tuple[int, ...]]] = set()  # checks that this replay has passed
+        self.replays = self.fallbacks = 0
+        self.reason: tuple[int, Step, str] | None = None
+
+    def begin(self) -> None:
+        """A replay begins."""
+        self.replays += 1
+        if self.agreed:
+            self.agreed = set()
+
+    def failed(self, generation: int, expected: Step, found: str) -> None:
+        """A replay ended before the last call that was expected."""
+        self.fallbacks += 1
+        self.reason = (generation, expected, found)
+
+    def stats(self) -> Stats:
+        """The counts as users read them."""
+        text = None
+        if self.reason is not None:
+            generation, step, found = self.reason
+            expected = step.name()
+            other = " with other arguments" if found.strip("_") == expected else ""
+            text = f"step {generation}: expected {expected}, got {found}{other}"
+        return Stats(self.replays, self.fallbacks, text, len(self.tracks))
 
 
 class _Settled:
@@ -62,13 +102,10 @@ class Replaying(Recorder):
         self._next: Expected = NOTHING
         self._track: Track | None = None  # the last one begun, and the one replayed while `_set` is there
         self._set: HandleSet | None = None
-        self._tracks: dict[tuple[object, ...], Track] = {}
-        self._seen: dict[tuple[object, ...], None] = {}
+        self._history = History()
         self._fed: list[Arr] = []
         self._fed_nats: list[NDArray[np.int64]] = []
-        self._agreed: list[tuple[Call, tuple[int, ...]]] = []
         self._captured: list[Arr] | None = None
-        self.replays = self.fallbacks = 0
         super().__init__(scalar_name, requires_grad_by_default)
 
     # -- life cycle ---------------------------------------------------------------------------------
@@ -80,6 +117,7 @@ class Replaying(Recorder):
         self._generation += 1
         if track is None:
             self._set, self._next = None, NOTHING
+            WATCHERS.discard(self)
             self._start(Token(self, self._generation))  # type: ignore[arg-type]
         else:
             self._begin(track)
@@ -102,14 +140,18 @@ class Replaying(Recorder):
             self._raws,
             self._notes,
         )
-        key = recorded.key()
-        track = self._tracks.pop(key, None)
+        key, known = recorded.key(), self._history
+        track = known.tracks.pop(key, None)
         if track is None:
-            if key not in self._seen:
-                _remember(self._seen, key, None)
+            if key not in known.seen:
+                _remember(known.seen, key, None)
                 return None
             track = Track(recorded)
-        _remember(self._tracks, key, track)
+        elif track is self._track and track.failures > 1 and not track.failures & (track.failures - 1):
+            # the same graph came, and yet a call differed: it is written otherwise now. Tried again and
+            # again, but ever more seldom, as reading a value half-way looks the same from here
+            track.relearn(recorded)
+        _remember(known.tracks, key, track)
         if self._track is not None:
             self._track.successor = track
         self._track = track
@@ -124,8 +166,9 @@ class Replaying(Recorder):
         self._track = track
         self._set = current = track.start(self, self._generation, self._token)
         self._token, self._next = current.token, current.first
-        self._fed, self._fed_nats, self._agreed, self._captured = [], [], [], None
-        self.replays += 1
+        self._fed, self._fed_nats, self._captured = [], [], None
+        self._history.begin()
+        WATCHERS.add(self)
 
     def _settle(self) -> None:
         """End the replay: what has matched becomes an ordinary recording."""
@@ -133,11 +176,14 @@ class Replaying(Recorder):
         assert track is not None and current is not None
         place = current.places[id(self._next)]
         self._next, self._set = NOTHING, None
+        WATCHERS.discard(self)
+        if place < len(track.steps):
+            track.failures += 1
+            self._history.failed(self._generation, track.steps[place], called())
         last = track.steps[place - 1] if place else None
         leaves, nodes, nats = (last.n_leaves, last.n_nodes, last.n_nats) if last else (0, 0, 0)
         self._start(current.token)
         self._restore(track, leaves, nodes, nats)
-        self.fallbacks += place < len(track.steps)
 
     def _restore(self, track: Track, leaves: int, nodes: int, nats: int) -> None:
         r = track.recorded
@@ -162,18 +208,31 @@ class Replaying(Recorder):
         assert track is not None
         return [self._hold(p) for i, p in track.recorded.params.items() if i < leaves]
 
+    def _capture(self) -> None:
+        """Some parameter is about to change: take the values that the leaves recorded so far have."""
+        track, current = self._track, self._set
+        if current is not None and track is not None and self._captured is None:
+            place = current.places[id(self._next)]
+            self._captured = self._held_params(track.steps[place - 1].n_leaves if place else 0)
+
+    def stats(self) -> Stats:
+        """What recording the same graph again has saved, and why it did not where it did not."""
+        return self._history.stats()
+
     # -- fast ways through the calls that are not ops -----------------------------------------------------
     def use(self, param: Param) -> TensorRef:
         """Append a leaf with the parameter's current value; a training step will update the parameter."""
         key, a, leaf, _, out, after = self._next
-        if key is USE and a is param and param._leaf is leaf:
+        if key is USE and a is param and (param._leaf is leaf or param.leaf() == leaf):
+            if self._captured is not None:
+                self._captured.append(self._hold(param))
             self._next = after
             return out  # type: ignore[no-any-return]
         return super().use(param)
 
     def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
         key, a, shape, rest, out, after = self._next
-        if key is LEAF and a == kind and rest[0].name == name and rest[0].requires_grad is grad:
+        if key is LEAF and a == kind and same(rest[0].name, name) and rest[0].requires_grad is grad:
             array = self._simple(value, shape)
             if array is not None:
                 self._fed.append(array)
@@ -189,6 +248,18 @@ class Replaying(Recorder):
             return np.array(value, order="C")
         return None
 
+    def _add_const(self, array: Arr, name: str | None) -> TensorRef:
+        key, a, shape, rest, out, after = self._next
+        if key is LEAF and a == "const" and same(rest[0].name, name) and array.shape == shape:
+            if (array.dtype.kind == "b") == (rest[0].type.dtype == BOOL):
+                self._fed.append(array)
+                self._next = after
+                return out  # type: ignore[no-any-return]
+        elif key is CONST and a.same(self._exact(array)):
+            self._next = after
+            return out  # type: ignore[no-any-return]
+        return super()._add_const(array, name)
+
     def input_nat(self, n: int) -> NatRef:
         """Append a natural number (an index); it may be overwritten later with `set_nat`."""
         key, _, _, _, out, after = self._next
@@ -201,7 +272,7 @@ class Replaying(Recorder):
     def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
         """Append a vector of naturals (labels, token ids)."""
         key, length, _, _, out, after = self._next
-        if key is NAT_VEC:
+        if key is NAT_VEC and not isinstance(v, (Handle, Param)):
             values = naturals(v, "input_nat_vec")
             if len(values) == length:
                 self._fed_nats.append(values)
@@ -214,23 +285,25 @@ class Replaying(Recorder):
         track = self._track
         assert track is not None
         node = track.recorded.nodes[out.id - len(track.recorded.leaves)]
-        if (node.call, node.nats) in self._agreed:
+        call, agreed = node.call, self._history.agreed
+        if (id(call), node.nats) in agreed:
             return True  # naturals do not change while a replay lasts
-        starts = [n.start for n in track.recorded.nats]
-        check = node.call.op.record_check
-        assert check is not None
+        vectors = {(n.start, n.length): v for n, v in zip(track.recorded.nats, self._fed_nats, strict=False)}
+        assert call.op.record_check is not None
         try:
-            check(node.call, [self._fed_nats[starts.index(s)] for s in node.nats])
+            call.op.record_check(
+                call, [vectors[slot] for slot in zip(node.nats, call.nat_sizes, strict=True)]
+            )
         except RuleError:
             return False  # recording the op refuses it, and says where
-        self._agreed.append((node.call, node.nats))
+        agreed.add((id(call), node.nats))
         return True
 
-    def _noted(self, first: int, key: str, arguments: tuple[object, ...]) -> None:
+    def _noted(self, first: int, key: str, arguments: tuple[object, ...], result: TensorRef) -> None:
         """Remember that one operator recorded all nodes from `first` on."""
         end = len(self._nodes)
-        if self._drafting == 0 and end > first:
-            self._notes[first] = Note(key, arguments, first, end)
+        if self._drafting == 0 and end > first and result.id == self._n_leaves + end - 1:
+            self._notes[first] = Note(key, arguments_of(arguments), first, end)
 
 
 def _remember(kept: dict[Any, Any], key: object, value: object) -> None:

@@ -9,7 +9,10 @@ import math
 import operator
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prooftape.handles import Handle
 
@@ -27,7 +30,20 @@ class Listed:
         self.items = items
 
 
-_PLAIN: Final = frozenset({int, bool, str, float, type(None), Fraction})
+class Entries:
+    """The entries of an array as they were when it was an argument."""
+
+    __slots__ = ("bytes", "dtype", "shape")
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.dtype, self.shape, self.bytes = array.dtype, array.shape, array.tobytes()
+
+    def same(self, array: NDArray[Any]) -> bool:
+        """Whether an array has these very entries."""
+        return self.shape == array.shape and self.dtype == array.dtype and self.bytes == array.tobytes()
+
+
+_PLAIN: Final = frozenset({int, bool, str, float, type(None), Fraction, type(...)})
 
 
 def frozen(given: object) -> object:
@@ -35,12 +51,18 @@ def frozen(given: object) -> object:
     kind = given.__class__
     if kind in _PLAIN or isinstance(given, Handle):
         return given
-    if kind is tuple:
-        return tuple([frozen(x) for x in given])  # type: ignore[attr-defined]
-    if kind is list:
-        return Listed(tuple([frozen(x) for x in given]))  # type: ignore[attr-defined]
-    if kind is slice:
-        return slice(frozen(given.start), frozen(given.stop), frozen(given.step))  # type: ignore[attr-defined]
+    if isinstance(given, tuple) and kind is tuple:
+        items = tuple([frozen(x) for x in given])
+        # the tuple itself where it can be: then identity decides when the same one is given again
+        return given if all(map(operator.is_, items, given)) else items
+    if isinstance(given, list) and kind is list:
+        return Listed(tuple([frozen(x) for x in given]))
+    if isinstance(given, slice):
+        return slice(frozen(given.start), frozen(given.stop), frozen(given.step))
+    if kind is np.ndarray and isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
+        return Entries(given)
+    if isinstance(given, np.generic) and given.dtype.kind in "biuf":
+        return given
     raise Unmatchable
 
 
@@ -48,30 +70,39 @@ def same(expected: object, given: object) -> bool:
     """Whether an argument says the same as the frozen one; when in doubt, no."""
     if expected is given:
         return True
-    kind = given.__class__
+    kind: type = given.__class__
+    if kind is tuple:
+        return expected.__class__ is tuple and _all_same(expected, given)  # type: ignore[arg-type]
     if kind is list:
-        return expected.__class__ is Listed and _all_same(expected.items, given)
+        return isinstance(expected, Listed) and _all_same(expected.items, given)  # type: ignore[arg-type]
+    if kind is np.ndarray:
+        return isinstance(expected, Entries) and expected.same(given)  # type: ignore[arg-type]
     if kind is not expected.__class__:
         return False
     if kind is float:  # nan is nobody's equal; 0.0 and -0.0 are two constants
-        return expected == given and (given != 0 or math.copysign(1, given) == math.copysign(1, expected))  # type: ignore[arg-type]
+        sign = math.copysign
+        return expected == given and (given != 0 or sign(1, given) == sign(1, expected))  # type: ignore[arg-type]
     if kind is int or kind is str or kind is Fraction:
         return expected == given
-    if kind is tuple:
-        return _all_same(expected, given)  # type: ignore[arg-type]
-    if kind is slice:
-        parts = ("start", "stop", "step")
-        return all(same(getattr(expected, p), getattr(given, p)) for p in parts)
+    if isinstance(given, slice):
+        return all(same(getattr(expected, p), getattr(given, p)) for p in ("start", "stop", "step"))
+    if isinstance(given, np.generic):
+        return given.dtype.kind in "biuf" and given.tobytes() == expected.tobytes()  # type: ignore[attr-defined]
     return False
 
 
 def _all_same(expected: Sequence[object], given: Sequence[object]) -> bool:
-    return len(expected) == len(given) and all(map(same, expected, given))
+    if len(expected) != len(given):
+        return False
+    for e, g in zip(expected, given, strict=True):  # noqa: SIM110  (a generator costs more than the work)
+        if e is not g and not same(e, g):  # small integers are identical with their equals
+            return False
+    return True
 
 
 def same_list(expected: object, given: object) -> bool:
     """Whether a list or tuple of operands holds the very handles expected."""
     if given.__class__ is not list and given.__class__ is not tuple:
         return False
-    items = expected.items if expected.__class__ is Listed else ()
+    items = expected.items if isinstance(expected, Listed) else ()
     return len(items) == len(given) and all(map(operator.is_, items, given))
