@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prooftape.arrays.structure import Arr
-from prooftape.errors import AttributeValueError, OperandError, ShapeError, check_flag, found
+from prooftape.errors import AttributeValueError, OperandError, ShapeError, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
-from prooftape.operators import binary, choose, constant, is_number, whole
+from prooftape.operators import binary, choose, constant, is_number, kept, whole
 from prooftape.same import same
 from prooftape.torch_names import HANDLE, names_in, point_elsewhere
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 Operand = object
 GETITEM = "x[index]"
 """What a replay expects in the place of `x[index]`."""
-KEPT = {name: f"{name}.keepdims" for name in ("sum", "mean", "reduce_max", "var")}
-"""What a replay expects in the place of `x.sum(…, keepdims=True)` and its like."""
 
 
 class TensorRef(BaseTensorRef):
@@ -230,21 +228,21 @@ class TensorRef(BaseTensorRef):
     def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Sum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
-            return self._kept("sum", "reduce_sum", axis, keepdims)
+            return kept(self, "sum", "reduce_sum", axis, keepdims)
         s = self.session
         return s.sum(self) if axis is None else s.reduce_sum(self, axis)
 
     def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Mean of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
-            return self._kept("mean", "reduce_mean", axis, keepdims)
+            return kept(self, "mean", "reduce_mean", axis, keepdims)
         s = self.session
         return s.mean(self) if axis is None else s.reduce_mean(self, axis)
 
     def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> TensorRef:
         """Maximum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
-            return self._kept("reduce_max", "reduce_max", axis, keepdims)
+            return kept(self, "reduce_max", "reduce_max", axis, keepdims)
         return self.session.reduce_max(self, self._every() if axis is None else axis)
 
     def var(
@@ -252,30 +250,11 @@ class TensorRef(BaseTensorRef):
     ) -> TensorRef:
         """Variance of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
-            return self._kept("var", "var", axis, keepdims, ddof)
+            return kept(self, "var", "var", axis, keepdims, ddof)
         return self.session.var(self, self._every() if axis is None else axis, ddof)
 
     def _every(self) -> tuple[int, ...]:
         return tuple(range(len(self.type.shape)))
-
-    def _kept(
-        self, whole_op: str, part: str, axis: int | Sequence[int] | None, keepdims: object, *attrs: object
-    ) -> TensorRef:
-        """One reduction node and a reshape behind it that keeps the axes; both or neither."""
-
-        def build(s: Session) -> TensorRef:
-            every = self._every()
-            if axis is None and whole_op in ("sum", "mean"):
-                y: TensorRef = getattr(s, whole_op)(self)
-            else:
-                y = getattr(s, part)(self, every if axis is None else axis, *attrs)
-            if not check_flag(f"{whole_op}: keepdims", keepdims):
-                return y
-            reduced = every if axis is None else (axis,) if isinstance(axis, (int, np.integer)) else axis
-            gone = {a % self.ndim for a in reduced}
-            return s.reshape(y, [1 if i in gone else d for i, d in enumerate(self.type.shape)])
-
-        return whole(self.session, KEPT[whole_op], (self, axis, keepdims, *attrs), build)
 
     def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
         """Same entries, row-major, in a new shape; one dimension may be -1."""

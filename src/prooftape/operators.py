@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from prooftape.errors import OperandError, ShapeError, found
+from prooftape.errors import OperandError, ShapeError, check_flag, found
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.same import same
@@ -99,6 +99,33 @@ def choose(mask: TensorRef | NDArray[np.bool_] | Sequence[Any], a: TensorRef, b:
         return s.where(mask, a, other if other.shape == a.shape else s.broadcast_to(other, a.shape))
 
     return whole(a.session, "where.method", (a, mask, b), build)
+
+
+KEPT = {name: f"{name}.keepdims" for name in ("sum", "mean", "reduce_max", "var")}
+"""What a replay expects in the place of `x.sum(…, keepdims=True)` and its like."""
+
+
+def kept(
+    x: TensorRef, op: str, part: str, axis: int | Sequence[int] | None, keepdims: object, *attrs: object
+) -> TensorRef:
+    """One reduction node and a reshape behind it that keeps the axes; both or neither.
+
+    op: what reduces all entries; part: what reduces some.
+    """
+
+    def build(s: Session) -> TensorRef:
+        every = tuple(range(x.ndim))
+        if axis is None and op in ("sum", "mean"):
+            y: TensorRef = getattr(s, op)(x)
+        else:
+            y = getattr(s, part)(x, every if axis is None else axis, *attrs)
+        if not check_flag(f"{op}: keepdims", keepdims):
+            return y
+        reduced = every if axis is None else (axis,) if isinstance(axis, (int, np.integer)) else axis
+        gone = {a % x.ndim for a in reduced}
+        return s.reshape(y, [1 if i in gone else d for i, d in enumerate(x.shape)])
+
+    return whole(x.session, KEPT[op], (x, axis, keepdims, *attrs), build)
 
 
 def operator_shape(op: str, a: TensorRef, b: TensorRef) -> tuple[int, ...]:
