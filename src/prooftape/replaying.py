@@ -106,6 +106,7 @@ class Replaying(Recorder):
         self._fed: list[Arr] = []
         self._fed_nats: list[NDArray[np.int64]] = []
         self._captured: list[Arr] | None = None
+        self._watching = False  # whether this session is among the WATCHERS
         super().__init__(scalar_name, requires_grad_by_default)
 
     # -- life cycle ---------------------------------------------------------------------------------
@@ -118,6 +119,7 @@ class Replaying(Recorder):
         if track is None:
             self._set, self._next = None, NOTHING
             WATCHERS.discard(self)
+            self._watching = False
             self._start(Token(self, self._generation))  # type: ignore[arg-type]
         else:
             self._begin(track)
@@ -168,7 +170,9 @@ class Replaying(Recorder):
         self._token, self._next = current.token, current.first
         self._fed, self._fed_nats, self._captured = [], [], None
         self._history.begin()
-        WATCHERS.add(self)
+        if not self._watching:
+            WATCHERS.add(self)
+            self._watching = True
 
     def _settle(self) -> None:
         """End the replay: what has matched becomes an ordinary recording."""
@@ -177,6 +181,7 @@ class Replaying(Recorder):
         place = current.places[id(self._next)]
         self._next, self._set = NOTHING, None
         WATCHERS.discard(self)
+        self._watching = False
         if place < len(track.steps):
             track.failures += 1
             self._history.failed(self._generation, track.steps[place], called())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prooftape.arrays.floats import LowPrecision
 from prooftape.arrays.structure import Arr
 from prooftape.domains import check_derivative, check_domain
 from prooftape.errors import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("numpy", "xla")
 DOMAINS = ("ieee", "raise")
+SCALAR = TensorType.of(())
 
 
 class Session(Taped, OpMethods):
@@ -87,6 +89,7 @@ class Session(Taped, OpMethods):
 
             self._xla = make_engine(self.scalar, domain, lowerings, check_flag("donate", donate))
         self._settings = (lowerings, donate)
+        self._low = isinstance(self.scalar.xp, LowPrecision)
 
     def _start(self, token: Token) -> None:
         super()._start(token)
@@ -179,6 +182,10 @@ class Session(Taped, OpMethods):
 
     def get_value(self, ref: TensorRef) -> Arr:
         """The value of a recorded tensor, read-only. Pure: it changes neither the graph nor any state."""
+        if self._xla is not None and ref.__class__ is TensorRef and ref._token is self._token:
+            known = self._xla.read(self._generation, ref.id)
+            if known is not None:
+                return self._on_host(known, ref.type.dtype)
         ref = self._operand("get_value", ref)
         if self._xla is not None:
             return self._on_host(self._xla.value(self, ref.id), ref.type.dtype)
@@ -202,6 +209,10 @@ class Session(Taped, OpMethods):
 
     def backward_scalar_dense_all(self, loss: TensorRef, *, require: str | None = None) -> Grads:
         """Cotangent of every context id for a scalar loss, seed 1. `require`: see `backward_dense_all`."""
+        xla = self._xla
+        plain = xla is not None and require is None and loss.__class__ is TensorRef
+        if xla is not None and plain and loss._token is self._token and loss.type is SCALAR:
+            return xla.gradients_of(self, loss.id)
         loss = self._real("backward_scalar_dense_all", loss)
         if loss.shape != ():
             raise GradientError(
@@ -352,6 +363,8 @@ class Session(Taped, OpMethods):
 
         A parameter used twice is stepped once, with the sum of its leaves' gradients.
         """
+        if self._xla is not None and self._xla.quick(self, grads, lr):
+            return
         try:
             rate = as_number(lr)
         except TypeError as e:
@@ -405,7 +418,9 @@ class Session(Taped, OpMethods):
     def _on_host(self, value: Any, dtype: str = REAL) -> Arr:
         """A device value as a user may keep it."""
         array = np.asarray(value)
-        return array if dtype == BOOL else self.scalar.to_user(array)
+        if dtype == BOOL or (array is not value and not array.flags.writeable and not self._low):
+            return array
+        return self.scalar.to_user(array)
 
     def _used(self, grads: Grads) -> list[tuple[int, Param]]:
         """Leaf and parameter of every unfrozen `use`; checks that the gradients are of this recording."""

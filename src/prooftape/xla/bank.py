@@ -41,7 +41,8 @@ class Bank:
         if self.pending is not None:
             self.settle()
         if not self.intact:
-            arrays, sources = [], []
+            arrays: list[Any] = []
+            sources: list[Any] = []
             for param in self.params:
                 bank = param._bank
                 if bank is None:

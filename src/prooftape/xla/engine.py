@@ -18,7 +18,7 @@ import numpy as np
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import DonatedError, OperandError
-from prooftape.param import Param
+from prooftape.param import WATCHERS, Param, values_change
 from prooftape.xla import compiling, lowerings
 from prooftape.xla.bank import Bank, Memory
 from prooftape.xla.program import (
@@ -35,6 +35,7 @@ from prooftape.xla.structure import Structure, structure
 
 if TYPE_CHECKING:
     from prooftape.session import Session
+    from prooftape.xla.grads import XlaGrads
 
 MAX_PLANS: Final = 64
 Rows = tuple[tuple[float, ...], ...]
@@ -53,6 +54,9 @@ class Plan:
         self.grads_later: set[int] = set()  # cotangents that were read after a step
         self.calm = 0  # steps since the last such discovery
         self.freezes = -1
+        self.quick: Quick | None = None
+        self.trained: Bank
+        self.frozen: Bank
         self.check_frozen()
 
     def check_frozen(self) -> None:
@@ -61,7 +65,7 @@ class Plan:
         if self.freezes >= 0 and trained == self.trained.params:
             self.freezes = Param.freezes
             return
-        self.freezes = Param.freezes
+        self.freezes, self.quick = Param.freezes, None
         self.trained = Bank(trained, self.engine.put)
         self.frozen = Bank([p for p in self.unique if not p.requires_grad], self.engine.put)
         where: dict[Param, tuple[int, int]] = {p: (0, i) for i, p in enumerate(trained)}
@@ -81,6 +85,19 @@ class Plan:
         self.leaves = tuple([tuple(found) for found in leaves.values()])
         self.wanted = tuple([i for found in self.leaves for i in found])
         self.steps: dict[Any, Any] = {}
+
+
+class Quick:
+    """All that a step of plain gradient descent needs when nothing has changed since the last one."""
+
+    __slots__ = ("fast", "grads_out", "moving", "program", "rate", "root", "values_out")
+
+    def __init__(
+        self, rate: float, root: int, moving: Any, program: Program, values_out: Any, grads_out: Any
+    ) -> None:
+        self.rate, self.root, self.moving = rate, root, moving
+        self.program, self.fast = program, program.fast
+        self.values_out, self.grads_out = values_out, grads_out
 
 
 class Now:
@@ -112,6 +129,9 @@ class Engine:
         self.from_cache = 0
         self.compiled: list[str] = []
         self._now = Now(-1)
+        from prooftape.xla.grads import XlaGrads  # it needs this module
+
+        self._grads = XlaGrads
         self._rates: dict[Rows, Any] = {}
         self.context: Any = (lambda: jax.enable_x64(True)) if self.wide else contextlib.nullcontext
 
@@ -122,6 +142,84 @@ class Engine:
             return array
         with self.context():
             return jnp.array(array, copy=True)
+
+    def read(self, generation: int, id: int) -> Any:
+        """A value of the present recording that is known already, else None."""
+        now = self._now
+        if now.generation != generation:
+            return None
+        found = now.known.get(id)
+        return found() if found.__class__ is Owed else found
+
+    def gradients_of(self, s: Session, root: int) -> XlaGrads:
+        """Gradients of a scalar, to be computed when they are asked for."""
+        return self._grads(s, self, root, None)
+
+    def quick(self, s: Session, grads: object, rate: object) -> bool:
+        """A step like the last one, if all is as it was then; else False and nothing done."""
+        if s._set is None or grads.__class__ is not self._grads or grads._token is not s._token:  # type: ignore[attr-defined]
+            return False
+        assert isinstance(grads, self._grads) and s._track is not None
+        root = grads.root
+        plan = s._track.prefixes.get((root, self))
+        if plan is None:
+            return False
+        quick, bank, frozen = plan.quick, plan.trained, plan.frozen
+        if (
+            quick is None
+            or quick.rate != rate
+            or quick.root != root
+            or plan.freezes != Param.freezes
+            or not bank.intact
+            or bank.pending is not None
+            or (frozen.params and not frozen.intact)
+            or grads.known
+            or grads.seed is not None
+            or grads.generation != s._generation
+            or s._captured is not None
+            or len(WATCHERS.data) > 1  # type: ignore[attr-defined]
+        ):
+            return False
+        now = self.now(s)
+        if now.stepped is not None:
+            return False
+        st = plan.structure
+        nats = self._nats(s, st) if st.slots else []
+        arguments: Any = (bank.arrays, [], [*frozen.arrays, *s._fed], nats, quick.moving, None)
+        results = quick.fast(*arguments)
+        bank.arrays = results[0]
+        now.stepped = plan
+        self.hits += 1
+        self._hand_out(now, plan, root, quick, bank, None, arguments, results)
+        return True
+
+    def _hand_out(
+        self,
+        now: Now,
+        plan: Plan,
+        root: int,
+        quick: Quick,
+        bank: Bank,
+        memory: Memory | None,
+        arguments: Any,
+        results: Any,
+    ) -> None:
+        """Make known what a step has returned."""
+        report, known = results[4], now.known
+        if report.__class__ is not tuple and report.ndim == len(plan.structure.type_of(root).shape):
+            known[root] = report
+            if quick.values_out:
+                known.update(zip(quick.values_out, results[2], strict=True))
+            if quick.grads_out:
+                now.grads = dict(zip(quick.grads_out, results[3], strict=True))
+            return
+        owed = Pending(self, quick.program, bank, memory, arguments, results)
+        bank.pending = owed.settle
+        if memory is not None:
+            memory.pending = owed.settle
+        known[root] = Owed(owed, 4, 0)
+        known.update({i: Owed(owed, 2, k) for k, i in enumerate(quick.values_out)})
+        now.grads = {i: Owed(owed, 3, k) for k, i in enumerate(quick.grads_out)}
 
     def simple(self, value: object, shape: tuple[int, ...]) -> Any:
         """A device array that can be a leaf as it is: nobody can write to it."""
@@ -196,7 +294,8 @@ class Engine:
             captured if captured is not None else [v for i, v in enumerate(s._leaf_values) if i in s._params]
         )
         held: dict[Param, Held] = {}
-        for p, v in zip(plan.params.values(), values, strict=False):
+        uses: Any = zip(plan.params.values(), values, strict=False)
+        for p, v in uses:
             if held.setdefault(p, v).array is not v.array:
                 raise OperandError(
                     f"{p!r} was changed between two uses in one recording; engine 'xla' reads a parameter "
@@ -260,7 +359,7 @@ class Engine:
         st = plan.structure
         if now.stepped is not None:
             later = now.stepped
-            later.calm = 0
+            later.calm, later.quick = 0, None
             if id < len(later.structure):
                 later.read_later.add(id)
         if id < st.base:
@@ -280,7 +379,7 @@ class Engine:
         if plan.freezes != Param.freezes:
             plan.check_frozen()
         if now.stepped is plan:
-            plan.calm = 0
+            plan.calm, plan.quick = 0, None
             plan.grads_later.update(ids)
         st, layout = plan.structure, plan.layout
         inputs = [i for i in range(st.base) if i not in plan.params and self._leaf(s, i).requires_grad]
@@ -340,29 +439,21 @@ class Engine:
                 now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
         moving = self.numbers(rows)
         arguments = (params, slots, others, nats, moving, seed)
+        quick = Quick(rows[0][0], root, moving, program, values_out, grads_out)
+        if len(WATCHERS.data) > 1 or s._set is None:  # type: ignore[attr-defined]
+            values_change()
         if program.ran and not self.wide:
-            new, after, values, grads, report = program.fast(*arguments)
+            results = program.fast(*arguments)
         else:
-            new, after, values, grads, report = self.first(program, program.fast, arguments)
-        bank.stepped(new)
+            results = self.first(program, program.fast, arguments)
+        bank.stepped(results[0])
         if memory is not None:
-            memory.arrays = after
+            memory.arrays = results[1]
+        # the next step like this one needs no copies and no questions
+        plan.quick = quick if up.key == ("sgd",) and seed is None and self.donate and not self.wide else None
         plan.calm += 1
         now.stepped = plan
-        known = now.known
-        flagged = isinstance(report, tuple) or report.shape != st.type_of(root).shape
-        if not flagged:
-            known[root] = report
-            known.update(zip(values_out, values, strict=True))
-            now.grads = dict(zip(grads_out, grads, strict=True))
-            return program
-        owed = Pending(self, program, bank, memory, arguments, (new, after, values, grads, report))
-        bank.pending = owed.settle
-        if memory is not None:
-            memory.pending = owed.settle
-        known[root] = Owed(owed, 4, 0)
-        known.update({i: Owed(owed, 2, k) for k, i in enumerate(values_out)})
-        now.grads = {i: Owed(owed, 3, k) for k, i in enumerate(grads_out)}
+        self._hand_out(now, plan, root, quick, bank, memory, arguments, results)
         return program
 
     def _step_program(

@@ -10,6 +10,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.errors import GradientError, IndexRangeError
 from prooftape.grads import Grads, owner_check
 from prooftape.handle_methods import TensorRef
+from prooftape.scalars import Scalar
 from prooftape.types import REAL, TensorType
 from prooftape.xla.engine import Engine, Owed, Plan
 
@@ -25,15 +26,27 @@ class XlaGrads(Grads):
         self._engine = engine
         self._token = session._token
         self._track = track = session._track if session._set is not None else None
-        self._graph = None if track is not None else session.graph
-        self._total = len(track) if track is not None else len(session)
+        self._graph = session.graph if track is None else None
         self.root = root
         self.seed = seed
         self.generation = session._generation
         self.known: dict[int, Any] = {}
-        self._scalar = session.scalar
-        self._needed = None
-        self._ct = range(self._total)  # type: ignore[assignment]  # of this only the length is read
+
+    @property
+    def _total(self) -> int:
+        return len(self._track or self._graph)  # type: ignore[arg-type]
+
+    @property
+    def _ct(self) -> range:  # type: ignore[override]  # of this only the length is read
+        return range(self._total)
+
+    @property
+    def _needed(self) -> None:  # type: ignore[override]
+        return None
+
+    @property
+    def _scalar(self) -> Scalar:  # type: ignore[override]
+        return self._session.scalar
 
     def _types(self, id: int) -> TensorType:
         found: TensorType = (self._track or self._graph).type_of(id)  # type: ignore[union-attr]

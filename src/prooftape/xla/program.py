@@ -22,6 +22,7 @@ from prooftape.semantics import jvp_ctx
 from prooftape.tape import backward_dense_from, forward_from
 from prooftape.xla import compiling
 from prooftape.xla.arrays import JaxArrays
+from prooftape.xla.blocks import Blocks, block_size, saved_slots
 from prooftape.xla.structure import Structure
 
 
@@ -54,28 +55,49 @@ class Layout:
         return [kinds[kind][i] for kind, i in self.sources]
 
 
-def _forward(xp: JaxArrays, st: Structure, leaves: list[Any], nats: Sequence[Any], ids: Sequence[int]) -> Any:
-    """Values of the context that `ids` depend on (None elsewhere), and how to read the naturals."""
-    found = dict(zip(st.slots, nats, strict=True))
+class _Run:
+    """One trace of a structure: values first, then cotangents, whole or in blocks (see blocks.py)."""
 
-    def read(start: int, k: int) -> Any:
-        return found[start, k]
+    def __init__(
+        self,
+        xp: JaxArrays,
+        st: Structure,
+        leaves: list[Any],
+        nats: Sequence[Any],
+        ids: Sequence[int],
+        wanted: Sequence[int] = (),
+        whole: bool = False,
+    ) -> None:
+        found = dict(zip(st.slots, nats, strict=True))
 
-    above, values = st.above(ids), list(leaves)
-    for instr in st.instrs:
-        if instr.out in above:
-            forward_from(xp, [instr], values, read)
-        else:
-            values.append(None)
-    return values, read
+        def read(start: int, k: int) -> Any:
+            return found[start, k]
 
+        self.xp, self.st, self.read, self.wanted = xp, st, read, wanted
+        self.needed = st.needed(wanted) if wanted else []
+        above = st.above(ids)
+        instrs = [instr for instr in st.instrs if instr.out in above]
+        size = None if whole else block_size(len(instrs), jax.default_backend())
+        self.blocks = None if size is None else Blocks(xp, instrs, read, size)
+        self.values: list[Any] = list(leaves)
+        if self.blocks is not None:
+            self.values += [None] * len(st.nodes)
+            saved = saved_slots(instrs, self.needed) if wanted else set()
+            self.blocks.forward(self.values, {*ids, *saved})
+            return
+        for instr in st.instrs:
+            if instr.out in above:
+                forward_from(xp, [instr], self.values, read)
+            else:
+                self.values.append(None)
 
-def _cotangents(
-    xp: JaxArrays, st: Structure, values: list[Any], read: Any, root: int, seed: Any, wanted: Sequence[int]
-) -> list[Any]:
-    seeds: list[Any] = [None] * len(st)
-    seeds[root] = xp.full((), 1) if seed is None else seed
-    return backward_dense_from(xp, st.tape, values, seeds, read, st.needed(wanted))
+    def cotangents(self, root: int, seed: Any) -> list[Any]:
+        """Cotangents of the entries wanted (others may be there as well), None where absent."""
+        seeds: list[Any] = [None] * len(self.st)
+        seeds[root] = self.xp.full((), 1) if seed is None else seed
+        if self.blocks is not None:
+            return self.blocks.backward(self.values, seeds, self.needed, set(self.wanted))
+        return backward_dense_from(self.xp, self.st.tape, self.values, seeds, self.read, self.needed)
 
 
 def _flag(xp: JaxArrays) -> Any:
@@ -134,7 +156,7 @@ def values_program(st: Structure, layout: Layout, ids: tuple[int, ...]) -> Progr
     """(params, others, nats) -> values of `ids`."""
 
     def fn(xp: JaxArrays, params: Any, others: Any, nats: Any) -> Any:
-        values, _ = _forward(xp, st, layout.leaves(params, others), nats, ids)
+        values = _Run(xp, st, layout.leaves(params, others), nats, ids).values
         return [values[i] for i in ids], _flag(xp)
 
     return Program(st, f"values of {len(st.nodes)} instructions", fn)
@@ -144,9 +166,9 @@ def grads_program(st: Structure, layout: Layout, root: int, wanted: tuple[int, .
     """(params, others, nats, seed) -> cotangents of `wanted`, None where absent."""
 
     def fn(xp: JaxArrays, params: Any, others: Any, nats: Any, seed: Any) -> Any:
-        values, read = _forward(xp, st, layout.leaves(params, others), nats, (root,))
-        ct = _cotangents(xp, st, values, read, root, seed if seeded else None, wanted)
-        return ([ct[i] for i in wanted], values[root]), _flag(xp)
+        run = _Run(xp, st, layout.leaves(params, others), nats, (root,), wanted)
+        ct = run.cotangents(root, seed if seeded else None)
+        return ([ct[i] for i in wanted], run.values[root]), _flag(xp)
 
     return Program(st, f"gradients of {len(st.nodes)} instructions", fn)
 
@@ -155,7 +177,8 @@ def jvp_program(st: Structure, layout: Layout, out: int, moved: tuple[int, ...])
     """(params, others, nats, tangents of the leaves `moved`) -> tangent of `out`, None when absent."""
 
     def fn(xp: JaxArrays, params: Any, others: Any, nats: Any, tangents: Any) -> Any:
-        values, read = _forward(xp, st, layout.leaves(params, others), nats, (out,))
+        run = _Run(xp, st, layout.leaves(params, others), nats, (out,), whole=True)
+        values, read = run.values, run.read
         above = st.above((out,))
         none: dict[str, Any] = {"args": (), "nats": ()}
         pairs = zip(st.instrs, st.nodes, strict=True)
@@ -230,9 +253,9 @@ def step_program(
     """
 
     def fn(xp: JaxArrays, params: Any, slots: Any, others: Any, nats: Any, moving: Any, seed: Any) -> Any:
-        values, read = _forward(xp, st, layout.leaves(params, others), nats, (root, *values_out))
         wanted = tuple(dict.fromkeys([*[leaf for leaves in up.leaves for leaf in leaves], *grads_out]))
-        ct = _cotangents(xp, st, values, read, root, seed if seeded else None, wanted)
+        run = _Run(xp, st, layout.leaves(params, others), nats, (root, *values_out), wanted)
+        values, ct = run.values, run.cotangents(root, seed if seeded else None)
         gradients = [total(xp, [ct[i] for i in leaves]) for leaves in up.leaves]
         program.present = tuple([g is not None for g in gradients])
         loss = values[root]
