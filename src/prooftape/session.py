@@ -38,7 +38,7 @@ from prooftape.recording import Mark
 from prooftape.scalars import Scalar, as_array
 from prooftape.scalars import scalar as named
 from prooftape.semantics import jvp_ctx
-from prooftape.tape import Instr, Tape, ancestors, backward_dense_from, forward_from
+from prooftape.tape import Instr, ancestors, backward_dense_from, forward_from
 from prooftape.taped import Taped
 from prooftape.torch_names import SESSION, names_in, point_elsewhere
 from prooftape.types import BOOL, REAL, Shape, TensorType
@@ -232,7 +232,7 @@ class Session(Taped, OpMethods):
         values = self._evaluate(out.id + 1)
         xp, base, total, read = self.scalar.xp, self._n_leaves, len(self), self._reader()
         end = max(0, out.id + 1 - base)
-        tape = Tape(base, self._compiled(end)[:end])
+        tape = self._tape(end)
         seeds: list[Arr | None] = [None] * total
         seeds[out.id] = seed
         needed = self._needed_ids(total)

@@ -6,6 +6,7 @@ Instructions are compiled as nodes appear, each once. `certify` hands Rocq the v
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prooftape.certificates.trust import Trust, require_proved, trust
@@ -21,6 +22,7 @@ from prooftape.tape import Instr, Tape, ancestors, compile_node
 from prooftape.theory.contents import Theorems, theorems
 
 if TYPE_CHECKING:
+    from prooftape.profiling import Profile
     from prooftape.theory.build import Progress
 
 
@@ -50,6 +52,25 @@ class Taped(Replaying):
     def compile_tape(self) -> Tape:
         """The tape of the recorded graph: plain data."""
         return Tape(self._n_leaves, tuple(self._compiled(len(self._nodes))[: len(self._nodes)]))
+
+    def _tape(self, n_nodes: int) -> Tape:
+        """The tape of the first n nodes, as a backward pass runs it."""
+        return Tape(self._n_leaves, self._compiled(n_nodes)[:n_nodes])
+
+    # -- profiles -----------------------------------------------------------------------------------
+    def profile(self, *, nodes: bool = True) -> Profile:
+        """`with s.profile() as p: …steps…`, then `print(p)`: where their time went, and how they look.
+
+        Changes no result. nodes=False leaves out what engine `xla` needs for times per fused region: one more
+        compilation of each program that ran.
+        """
+        from prooftape.profiling import Profile  # here: few sessions need it, all would load it
+
+        return Profile(self, nodes=nodes)
+
+    def _host_step(self, step: Callable[[], None]) -> None:
+        """Run an optimizer's step on the host."""
+        step()
 
     # -- theorems ---------------------------------------------------------------------------------
     @property

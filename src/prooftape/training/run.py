@@ -71,8 +71,10 @@ class OptimizerRun:
         Frozen parameters (`requires_grad=False`) and those no gradient reached stay as they are. A parameter
         used twice is updated once, with the sum of its leaves' gradients.
         """
-        if self._on_device(session, grads):
-            return
+        if not self._on_device(session, grads):
+            session._host_step(lambda: self._step(session, grads))
+
+    def _step(self, session: Session, grads: Grads) -> None:
         pairs = [(p, p.stored, g) for p, g in session.param_grads(grads) if g is not None]
         state = self._started(session)
         joined = {p: ParamState() for p, _, _ in pairs if p not in state.entries}
