@@ -16,6 +16,7 @@ from prooftape.errors import AttributeValueError, OperandError, ShapeError, foun
 from prooftape.handles import BaseTensorRef
 from prooftape.numbers import Number
 from prooftape.operators import binary, choose, constant, is_number, kept, whole
+from prooftape.ops import find
 from prooftape.same import same
 from prooftape.torch_names import HANDLE, names_in, point_elsewhere
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 Operand = object
+ADD, SUB, MUL, DIV = map(find, ("add", "sub", "mul", "div"))
 GETITEM = "x[index]"
 """What a replay expects in the place of `x[index]`."""
 
@@ -85,9 +87,13 @@ class TensorRef(BaseTensorRef):
 
     # -- arithmetic -----------------------------------------------------------------------------
     def __add__(self, other: Operand) -> TensorRef:
-        if other.__class__ is TensorRef and other.type is self.type:
-            s = self._token._session()  # quicker than the property
-            if s is not None:
+        s = self._token._session()  # quicker than the property
+        if s is not None:
+            key, a, b, _, out, after = s._next
+            if key is ADD and a is self and b is other:
+                s._next = after
+                return out  # type: ignore[no-any-return]
+            if other.__class__ is TensorRef and other.type is self.type:
                 return s.add(self, other)
         return binary("add", self, other)
 
@@ -95,9 +101,13 @@ class TensorRef(BaseTensorRef):
         return binary("add", other, self)
 
     def __sub__(self, other: Operand) -> TensorRef:
-        if other.__class__ is TensorRef and other.type is self.type:
-            s = self._token._session()  # quicker than the property
-            if s is not None:
+        s = self._token._session()  # quicker than the property
+        if s is not None:
+            key, a, b, _, out, after = s._next
+            if key is SUB and a is self and b is other:
+                s._next = after
+                return out  # type: ignore[no-any-return]
+            if other.__class__ is TensorRef and other.type is self.type:
                 return s.sub(self, other)
         return binary("sub", self, other)
 
@@ -105,9 +115,13 @@ class TensorRef(BaseTensorRef):
         return binary("sub", other, self)
 
     def __mul__(self, other: Operand) -> TensorRef:
-        if other.__class__ is TensorRef and other.type is self.type:
-            s = self._token._session()  # quicker than the property
-            if s is not None:
+        s = self._token._session()  # quicker than the property
+        if s is not None:
+            key, a, b, _, out, after = s._next
+            if key is MUL and a is self and b is other:
+                s._next = after
+                return out  # type: ignore[no-any-return]
+            if other.__class__ is TensorRef and other.type is self.type:
                 return s.mul(self, other)
         if not isinstance(other, TensorRef) and is_number(other):
             return self.session.scale(self, other)
@@ -119,9 +133,13 @@ class TensorRef(BaseTensorRef):
         return binary("mul", other, self)
 
     def __truediv__(self, other: Operand) -> TensorRef:
-        if other.__class__ is TensorRef and other.type is self.type:
-            s = self._token._session()  # quicker than the property
-            if s is not None:
+        s = self._token._session()  # quicker than the property
+        if s is not None:
+            key, a, b, _, out, after = s._next
+            if key is DIV and a is self and b is other:
+                s._next = after
+                return out  # type: ignore[no-any-return]
+            if other.__class__ is TensorRef and other.type is self.type:
                 return s.div(self, other)
         return binary("div", self, other)
 
