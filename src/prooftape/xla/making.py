@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     from prooftape.xla.engine import Engine
 
 SCALARS: Final = ("float32", "float64", "bfloat16", "float16")
+
+
+def _dispatch_at_once() -> None:
+    """Ask JAX to run CPU programs in the calling thread, unless its user has decided.
+
+    Handing a step of microseconds to another thread and waiting for it costs more than the step. JAX reads
+    the setting when it first touches the CPU, for the whole process; JAX_CPU_ENABLE_ASYNC_DISPATCH=1 in the
+    environment keeps JAX's default.
+    """
+    import jax
+
+    if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def make_engine(scalar: Scalar, domain: str, lowerings: bool | Collection[str], donate: bool) -> Engine:
@@ -29,6 +43,7 @@ def make_engine(scalar: Scalar, domain: str, lowerings: bool | Collection[str], 
         import jax  # noqa: F401
     except ImportError:
         raise MissingExtraError("engine 'xla' needs JAX: pip install 'prooftape[xla]'") from None
+    _dispatch_at_once()
     from prooftape.xla.engine import Engine, enabled
 
     return Engine(scalar.name, enabled(lowerings), donate)
