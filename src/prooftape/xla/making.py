@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prooftape.errors import MissingExtraError, ScalarError, ValueTypeError
 from prooftape.scalars import Scalar
@@ -25,7 +25,8 @@ def _dispatch_at_once() -> None:
     import jax
 
     if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+        config: Any = jax.config
+        config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def make_engine(scalar: Scalar, domain: str, lowerings: bool | Collection[str], donate: bool) -> Engine:
