@@ -77,7 +77,7 @@ class _Run:
         self.needed = st.needed(wanted) if wanted else []
         above = st.above(ids)
         instrs = [instr for instr in st.instrs if instr.out in above]
-        size = None if whole else block_size(len(instrs), jax.default_backend())
+        size = None if whole else block_size(instrs, jax.default_backend())
         self.blocks = None if size is None else Blocks(xp, instrs, read, size)
         self.values: list[Any] = list(leaves)
         if self.blocks is not None:
@@ -118,31 +118,29 @@ class Program:
         label: str,
         fn: Callable[..., Any],
         donate: tuple[int, ...] = (),
-        shard: Any = None,
     ) -> None:
         self.label = label
-        self.fast = self._compile(st, fn, donate, False, shard)
-        self._strict: Callable[[], Any] = lambda: self._compile(st, fn, donate, True, shard)
+        self.fast = self._compile(st, fn, donate, False)
+        self._strict: Callable[[], Any] = lambda: self._compile(st, fn, donate, True)
         self._strict_form: Any = None
         self.ran = False
         self.present: tuple[bool, ...] = ()
         """Of a step, known once it is traced: which parameters get a gradient."""
 
-    def _compile(
-        self, st: Structure, fn: Callable[..., Any], donate: tuple[int, ...], strict: bool, shard: Any
-    ) -> Any:
+    def _compile(self, st: Structure, fn: Callable[..., Any], donate: tuple[int, ...], strict: bool) -> Any:
         def traced(*arguments: Any) -> Any:
             return fn(StepArrays(st.scalar, strict), *arguments)
 
         low = st.scalar in ("bfloat16", "float16")
-        wrapped = traced if shard is None else shard(traced)
-        return compiling.compiled(
-            wrapped,
+        form = compiling.compiled(
+            traced,
             donate=donate,
             x64=st.scalar == "float64",
             low_precision=low,
             label=self.label,
+            whole=None if st.devices is None else st.devices.whole,
         )
+        return form if st.devices is None else st.devices.guarded(form)
 
     @property
     def strict(self) -> Any:
@@ -243,8 +241,6 @@ def step_program(
     values_out: tuple[int, ...],
     grads_out: tuple[int, ...],
     seeded: bool,
-    shard: Any = None,
-    mean: Any = None,
 ) -> Program:
     """(params, slots, others, nats, moving, seed) -> (params, slots, values, cotangents, report): one step.
 
@@ -259,14 +255,10 @@ def step_program(
         gradients = [total(xp, [ct[i] for i in leaves]) for leaves in up.leaves]
         program.present = tuple([g is not None for g in gradients])
         loss = values[root]
-        if mean is not None:
-            gradients, loss = mean(gradients, loss)
         new, after = _updated(xp, up, params, slots, moving, gradients)
         flag = _flag(xp)
         report = loss
         if flag is not None:
-            if mean is not None:
-                flag = mean.any(flag)
             keep = [lax.select(lax.broadcast(flag, p.shape), p, n) for p, n in zip(params, new, strict=True)]
             new = keep
             after = [
@@ -275,7 +267,7 @@ def step_program(
             report = jnp.stack([loss, flag.astype(loss.dtype)]) if loss.shape == () else (loss, flag)
         return new, after, [values[i] for i in values_out], [ct[i] for i in grads_out], report
 
-    program = Program(st, f"a step of {len(st.nodes)} instructions", fn, donate=(0, 1), shard=shard)
+    program = Program(st, f"a step of {len(st.nodes)} instructions", fn, donate=(0, 1))
     return program
 
 
