@@ -31,7 +31,7 @@ from prooftape.graph import Graph, Location, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatRef, NatVecRef, Token
 from prooftape.numbers import Number, as_number
-from prooftape.op import Op
+from prooftape.op import Call, Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
 from prooftape.recording import Mark
@@ -398,6 +398,9 @@ class Session(Taped, OpMethods):
         from prooftape.xla.stepping import optimize
 
         return optimize(self, self._xla, _checked("step", grads), rule, memory, state)
+
+    def _lowering(self) -> Callable[[Call], str | None] | None:
+        return None if self._xla is None else self._xla.lowering
 
     def _hold(self, param: Param) -> Arr:
         if self._xla is None:

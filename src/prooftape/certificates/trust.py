@@ -7,13 +7,13 @@ record and the session's scalar. Levels, strongest first: proved, checked, teste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from prooftape.errors import TrustError, count
 from prooftape.graph import Graph
-from prooftape.op import Op
+from prooftape.op import Call, Op
 from prooftape.ops import is_own
 from prooftape.theory.contents import OpFacts, facts_of
 
@@ -88,10 +88,32 @@ class Trust(Sequence[Row]):
         return f"<trust: {count(len(self), 'op')}; {self.lines()[-1]}>" if self.rows else "<trust: no ops>"
 
 
-def trust(graph: Graph, scalar: str = "float32") -> Trust:
-    """One row for each op used in the graph. `scalar` names the numbers it runs in (column kernel)."""
+def trust(
+    graph: Graph, scalar: str = "float32", lowered: Callable[[Call], str | None] | None = None
+) -> Trust:
+    """One row for each op used in the graph. `scalar` names the numbers it runs in (column kernel).
+
+    lowered: for engine `xla`, the name of the lowering that a call is compiled with (None: its own rules).
+    """
     used = Counter(n.call.op for n in graph.nodes)
-    return Trust([_row(op, n, scalar) for op, n in used.items()])
+    rows = [_row(op, n, scalar) for op, n in used.items()]
+    if lowered is not None:
+        names: dict[str, set[str]] = {}
+        for n in graph.nodes:
+            names.setdefault(n.op, set()).update([name] if (name := lowered(n.call)) else [])
+        rows = [_compiled(row, scalar, sorted(names[row.op])) for row in rows]
+    return Trust(rows)
+
+
+def _compiled(row: Row, scalar: str, lowerings: list[str]) -> Row:
+    """The row where XLA compiles the tape: the theorems are about what it is given, not what it emits."""
+    by = f", lowering {', '.join(lowerings)}" if lowerings else ""
+    return replace(
+        row,
+        link=f"{row.link}: of the tape that XLA is given" if row.link == "proved" else row.link,
+        tail_accuracy="tested: XLA's functions, docs/rounding.md",
+        kernel=f"tested: XLA {scalar}{by}",
+    )
 
 
 def _row(op: Op, nodes: int, scalar: str) -> Row:
