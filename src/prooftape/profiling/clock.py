@@ -71,6 +71,10 @@ class Clock:
         self._mark = 0.0
         self.running = False
 
+    def is_mine(self) -> bool:
+        """Whether this is the thread that is timed."""
+        return get_ident() == self.thread
+
     def start(self) -> None:
         """Begin the first step."""
         self._mark = perf_counter()

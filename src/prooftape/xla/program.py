@@ -120,6 +120,7 @@ class Program:
         donate: tuple[int, ...] = (),
     ) -> None:
         self.label = label
+        self.made_from = (st, fn)
         self.fast = self._compile(st, fn, donate, False)
         self._strict: Callable[[], Any] = lambda: self._compile(st, fn, donate, True)
         self._strict_form: Any = None

@@ -1,0 +1,282 @@
+"""XLA: timing whole programs as they run, and the parts of one when it is run again.
+
+A program that runs is opaque: XLA fuses nodes into regions. So after the steps each program is compiled once
+more from the same instructions, every node's under the node's name, and run on the arguments it had under
+JAX's profiler. The names survive compilation as metadata, which says which nodes each region covers.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from prooftape.op import Call, Op
+from prooftape.profiling.clock import SELF
+from prooftape.tape import Instr
+
+if TYPE_CHECKING:
+    from prooftape.profiling.collect import Profile, Ran
+    from prooftape.session import Session
+
+MODULE: Final = "prooftape_profile"
+WAYS: Final = {"f": "forward", "b": "backward"}
+NAME: Final = re.compile(r"pt_([fb])(\d+)_")
+ENGINE_METHODS: Final = {"prepare": "value gradients tangent step update", "to_device": "put"}
+
+
+# -- while the steps run ------------------------------------------------------------------------------
+def watch_engine(profile: Profile, s: Session) -> None:
+    """Time the programs of this session's engine, each until its results are there."""
+    import jax
+
+    engine, clock = s._xla, profile.clock
+    assert engine is not None
+    mine, first = engine.__dict__, engine.first
+    on_host = s.__dict__["_on_host"]
+
+    def run_first(program: Any, form: Any, arguments: Sequence[Any]) -> Any:
+        if not clock.running or not clock.is_mine():
+            return first(program, form, arguments)
+        compiles = not program.ran or form is not program.fast
+        clock.enter("to_device")
+        with engine.context():
+            given = jax.block_until_ready(jax.tree.map(lambda x: _to_device(profile, x), tuple(arguments)))
+        clock.leave()
+        clock.enter(SELF)
+        ran = profile.ran(program, engine, lambda: jax.tree.map(np.array, given), s)
+        clock.leave()
+        clock.enter("compile" if compiles else "program")
+        start = time.perf_counter()
+        try:
+            result = jax.block_until_ready(first(program, form, given))
+        finally:
+            clock.leave()
+        ran.runs += 1
+        ran.seconds += 0.0 if compiles else time.perf_counter() - start
+        return result
+
+    def _on_host(value: Any, *dtype: str) -> Any:
+        if isinstance(value, jax.Array):
+            profile.moved["to_host"].count += 1
+            profile.moved["to_host"].bytes += value.nbytes
+        return on_host(value, *dtype)
+
+    for phase, names in ENGINE_METHODS.items():
+        for name in names.split():
+            mine[name] = clock.timed(getattr(engine, name), phase)
+    mine["first"] = run_first
+    engine.observed = True
+    s.__dict__["_on_host"] = _on_host
+
+
+def unwatch_engine(s: Session) -> None:
+    """The engine as it was."""
+    engine = s._xla
+    assert engine is not None
+    for name in ("first", *(n for names in ENGINE_METHODS.values() for n in names.split())):
+        engine.__dict__.pop(name, None)
+    engine.observed = False
+
+
+def _to_device(profile: Profile, x: Any) -> Any:
+    import jax
+
+    if isinstance(x, jax.Array):
+        return x
+    array = np.asarray(x)
+    profile.moved["to_device"].count += 1
+    profile.moved["to_device"].bytes += array.nbytes
+    return jax.device_put(array)
+
+
+# -- afterwards ---------------------------------------------------------------------------------------
+def measure(profile: Profile, ran: Ran) -> None:
+    """Regions and nodes of one program; a note where that fails."""
+    label = ran.program.label
+    st, _ = ran.program.made_from
+    if getattr(ran.engine, "devices", None) is not None:
+        profile.notes.append(f"{label}: runs on several devices and is not divided into regions")
+        return
+    try:
+        with ran.engine.context():
+            traced, text, times = _run_again(ran)
+    except Exception as e:  # a profile is worth having without its last part
+        profile.notes.append(f"{label}: not divided into regions: {type(e).__name__}: {e}")
+        return
+    if not times:
+        profile.notes.append(f"{label}: JAX's profiler reported no operations here; its nodes have no times")
+    _add(profile, ran, st, traced, regions_of(text), times)
+
+
+def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float]]:
+    """The nodes traced, the compiled program's text, and seconds of each of its operations in one run."""
+    import jax
+
+    from prooftape.xla.program import StepArrays
+
+    st, fn = ran.program.made_from
+
+    def prooftape_profile(*arguments: Any) -> Any:
+        return fn(StepArrays(st.scalar, False), *arguments)
+
+    low = st.scalar in ("bfloat16", "float16")
+    options: dict[str, Any] | None = {"xla_allow_excess_precision": False} if low else None
+    jitted: Any = jax.jit(prooftape_profile, compiler_options=options)
+    arguments = jax.tree.map(jax.device_put, ran.arguments)
+    traced: set[tuple[str, int]] = set()
+    kept = st.instrs
+    st._instrs = [named(instr, traced) for instr in kept]
+    try:
+        compiled = jitted.lower(*arguments).compile()
+    finally:
+        st._instrs = kept
+    start = time.perf_counter()
+    for _ in range(2):
+        jax.block_until_ready(compiled(*arguments))
+    once = (time.perf_counter() - start) / 2
+    runs = max(3, min(30, int(0.3 / max(once, 1e-4))))
+    settings = jax.profiler.ProfileOptions()
+    settings.python_tracer_level = 0
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, profiler_options=settings):
+            for _ in range(runs):
+                jax.block_until_ready(compiled(*arguments))
+        times = _times(Path(folder), runs)
+    return traced, compiled.as_text(), times
+
+
+def named(instr: Instr, traced: set[tuple[str, int]]) -> Instr:
+    """The same instruction; what its rules trace carries its number, and its running is noted."""
+    import jax
+
+    call = instr.call
+
+    def under(way: str, rule: Any) -> Any:
+        def traced_rule(*args: Any, **kwargs: Any) -> Any:
+            traced.add((WAYS[way], instr.out))
+            with jax.named_scope(f"pt_{way}{instr.out}_{call.op.name}"):
+                return rule(*args, **kwargs)
+
+        return traced_rule
+
+    rules = {"forward": under("f", call.op.forward), "vjp": under("b", call.op.vjp)}
+    op: Op = replace(call.op, **rules, jvp=under("f", call.op.jvp), _calls={})
+    other = object.__new__(Call)
+    for name in Call.__slots__:
+        object.__setattr__(other, name, getattr(call, name))
+    object.__setattr__(other, "op", op)
+    return instr._replace(call=other)
+
+
+def _times(folder: Path, runs: int) -> dict[str, float]:
+    """Seconds per run of each operation of our module, from the trace that JAX left in the folder."""
+    from jax.profiler import ProfileData
+
+    found: dict[str, float] = defaultdict(float)
+    for path in folder.rglob("*.xplane.pb"):
+        for plane in ProfileData.from_file(str(path)).planes:
+            for line in plane.lines:
+                for event in line.events:
+                    stats = dict(event.stats)
+                    if MODULE in str(stats.get("hlo_module", "")) and "hlo_op" in stats:
+                        found[str(stats["hlo_op"])] += event.duration_ns * 1e-9 / runs
+    return dict(found)
+
+
+# -- the text of a compiled program -------------------------------------------------------------------
+HEADER: Final = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{\s*$")
+INSTRUCTION: Final = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = ")
+CALLED: Final = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+BRANCHES: Final = re.compile(r"branch_computations=\{([^}]*)\}")
+OP_NAME: Final = re.compile(r'op_name="([^"]*)"')
+
+
+def regions_of(text: str) -> dict[str, tuple[dict[tuple[str, int], int], set[str]]]:
+    """Operation -> (nodes it covers with how many instructions each, operations inside it)."""
+    inside: dict[str, list[str]] = {}
+    calls: dict[str, list[str]] = {}
+    own: dict[str, tuple[str, int] | None] = {}
+    current = ""
+    for line in text.splitlines():
+        found = INSTRUCTION.match(line)
+        if found is None:
+            header = HEADER.match(line)
+            if header is not None:
+                current = header[1]
+                inside[current] = []
+            continue
+        name = found[1]
+        inside.setdefault(current, []).append(name)
+        branches = BRANCHES.search(line)
+        others = [b.strip().lstrip("%") for b in branches[1].split(",")] if branches else []
+        calls[name] = CALLED.findall(line) + others
+        metadata = OP_NAME.search(line)
+        marks = NAME.findall(metadata[1]) if metadata else []
+        own[name] = (WAYS[marks[-1][0]], int(marks[-1][1])) if marks else None
+
+    def below(name: str, seen: set[str]) -> Iterator[str]:
+        for computation in calls.get(name, ()):
+            if computation not in seen:
+                seen.add(computation)
+                for other in inside.get(computation, ()):
+                    yield other
+                    yield from below(other, seen)
+
+    result = {}
+    for name in own:
+        members = set(below(name, set()))
+        marks = Counter([node for m in members if (node := own[m]) is not None])
+        mine = own[name]
+        if not marks and mine is not None:
+            marks[mine] = 1
+        result[name] = (dict(marks), members)
+    return result
+
+
+def _add(
+    profile: Profile,
+    ran: Ran,
+    st: Any,
+    traced: set[tuple[str, int]],
+    regions: dict[str, tuple[dict[tuple[str, int], int], set[str]]],
+    times: dict[str, float],
+) -> None:
+    """Regions with their times, and the nodes' shares of them."""
+    from prooftape.profiling.collect import NodeTime, Region
+
+    share: dict[tuple[str, int], float] = defaultdict(float)
+    for name, seconds in times.items():
+        marks, members = regions.get(name, ({}, set()))
+        if any(m in times for m in members):
+            continue  # a loop or call: its time is that of the operations inside it
+        for node, n in marks.items():
+            share[node] += seconds * n / sum(marks.values())
+        label = _label(st, marks)
+        profile.regions.append(Region(ran.program.label, name, marks, label, seconds, ran.runs))
+    profile.regions.sort(key=lambda r: -r.seconds * r.runs)
+    for id in sorted({id for _, id in traced}):
+        call = st.nodes[id - st.base].call
+        where = ran.locations[id] if id < len(ran.locations) else None
+        ways = [ran.runs * share[way, id] for way in ("forward", "backward")]
+        line = "" if where is None else str(where)
+        profile.add_node_time(NodeTime(id, call.op.name, str(call.out), line, *ways, ran.runs))
+
+
+def _label(st: Any, marks: dict[tuple[str, int], int]) -> str:
+    """`forward: linear, relu; backward: mul`."""
+    parts = []
+    for way in ("forward", "backward"):
+        ids = sorted({id for w, id in marks if w == way})
+        ops = list(dict.fromkeys(st.nodes[id - st.base].call.op.name for id in ids))
+        if ops:
+            more = f" and {len(ops) - 4} more" if len(ops) > 4 else ""
+            parts.append(f"{way}: {', '.join(ops[:4])}{more}")
+    return "; ".join(parts) or "update and the rest"
