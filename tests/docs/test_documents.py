@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/guide.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/guide.md", "docs/xla.md"])
 def test_code_blocks_run_in_order(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (ROOT / name).read_text(encoding="utf-8")
