@@ -30,12 +30,12 @@ LAYERS = [
     "kernels vocabulary arrays scalars",
     "op declare",
     "ops",
-    "graph*",
+    "graph* recompilation",
     "semantics tape domains",
 
     "theory certificates",
     "state statistics handles same signatures operators handle_methods op_methods indexing param grads replay recording recorder replaying xla taped session profiling",
-    "transforms training",
+    "transforms training distributed",
     "prooftape",
     "testing interop viz cli __main__",
 ]

@@ -93,6 +93,18 @@ class DonatedError(ProofTapeError, RuntimeError):
     """A value that needs parameters as they were before a training step, whose memory the step was given."""
 
 
+class CompiledStepError(ProofTapeError, TypeError):
+    """A function given to `compile_step` does what a compiled step cannot, or got what it cannot take."""
+
+
+class MeshError(ProofTapeError, ValueError):
+    """Devices that are not there, or processes that do not run the same program."""
+
+
+class WorkerLostError(ProofTapeError, RuntimeError):
+    """Another process of the mesh has died or cannot be reached; start again from the last checkpoint."""
+
+
 class CheckpointError(ProofTapeError, ValueError):
     """A checkpoint cannot be read, or does not match the parameters it is loaded into."""
 

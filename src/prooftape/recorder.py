@@ -71,8 +71,12 @@ class Recorder(Recording):
         check_name(what, name)
         grad = check_flag(f"{what}: requires_grad", grad)
         _refuse_recorded(what, "an array of numbers", value)
-        array = self.scalar.to_array(value, f"{kind} {name or ''}".strip())
+        array = self._given(value, f"{kind} {name or ''}".strip())
         return self._append_leaf(array, Leaf(TensorType.of(array.shape), name, grad, kind))
+
+    def _given(self, value: object, what: str) -> Arr:
+        """An input's value as this session's leaf."""
+        return self.scalar.to_array(value, what)
 
     def use(self, param: Param) -> TensorRef:
         """Append a leaf with the parameter's current value; a training step will update the parameter."""

@@ -19,6 +19,7 @@ from prooftape.errors import (
     AttributeValueError,
     DomainError,
     GradientError,
+    MeshError,
     ScalarError,
     ShapeError,
     ValueTypeError,
@@ -63,6 +64,8 @@ class Session(Taped, OpMethods):
     domain.
     lowerings: engine `xla` only: which faster lowerings of ops to use; True all, False none, or their names.
     donate: engine `xla` only: whether a step may take over the memory of the parameters' old values.
+    mesh: engine `xla` only: the devices that share a batch: how many, a list of them, or a
+    `jax.sharding.Mesh` of one axis. See docs/parallel.md.
     """
 
     def __init__(
@@ -74,11 +77,14 @@ class Session(Taped, OpMethods):
         domain: str = "ieee",
         lowerings: bool | Collection[str] = True,
         donate: bool = True,
+        mesh: object = None,
     ) -> None:
         if engine not in ENGINES:
             raise ValueTypeError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
         if domain not in DOMAINS:
             raise ValueTypeError(f"domain must be 'ieee' or 'raise', got {domain!r}")
+        if mesh is not None and engine != "xla":
+            raise MeshError(f"mesh: engine {engine!r} has one device; several need engine='xla'")
         check_flag("requires_grad_by_default", requires_grad_by_default)
         self.engine = engine
         self.domain = domain
@@ -87,8 +93,8 @@ class Session(Taped, OpMethods):
         if engine == "xla":
             from prooftape.xla.making import make_engine
 
-            self._xla = make_engine(self.scalar, domain, lowerings, check_flag("donate", donate))
-        self._settings = (lowerings, donate)
+            self._xla = make_engine(self.scalar, domain, lowerings, check_flag("donate", donate), mesh)
+        self._settings = (lowerings, donate, mesh)
         self._low = isinstance(self.scalar.xp, LowPrecision)
 
     def _start(self, token: Token) -> None:
@@ -416,11 +422,17 @@ class Session(Taped, OpMethods):
         return found
 
     def _host_value(self, value: Any) -> Arr:
-        return value if isinstance(value, np.ndarray) else self._on_host(value.read())
+        if isinstance(value, np.ndarray):
+            return value
+        return self._on_host(value if hasattr(value, "sharding") else value.read())
+
+    def _given(self, value: object, what: str) -> Arr:
+        own = None if self._xla is None else self._xla.leaf(value)
+        return super()._given(value, what) if own is None else own
 
     def _on_host(self, value: Any, dtype: str = REAL) -> Arr:
         """A device value as a user may keep it."""
-        array = np.asarray(value)
+        array = np.asarray(value) if self._xla is None else self._xla.on_host(value)
         if dtype == BOOL or (array is not value and not array.flags.writeable and not self._low):
             return array
         return self.scalar.to_user(array)
@@ -445,10 +457,10 @@ class Session(Taped, OpMethods):
 
         Use `other.ref(handle)` for the handle there. Params are not carried over: their leaves are values.
         """
-        lowerings, donate = self._settings
+        lowerings, donate, mesh = self._settings
         engine = self.engine
         if engine == "xla" and not named(scalar).is_float:
-            engine = "numpy"  # XLA has no exact numbers
+            engine, mesh = "numpy", None  # XLA has no exact numbers
         other = Session(
             scalar,
             engine,
@@ -456,6 +468,7 @@ class Session(Taped, OpMethods):
             domain=self.domain,
             lowerings=lowerings,
             donate=donate,
+            mesh=mesh,
         )
         leaves = [self._host_value(v) for v in self._leaf_values]
         other._leaf_values = [

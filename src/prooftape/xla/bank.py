@@ -51,8 +51,11 @@ class Bank:
                 else:
                     assert isinstance(bank, Bank)
                     bank.settle()
-                    sources.append(bank.sources[param._slot] if bank.sources else None)
-                    arrays.append(bank.arrays[param._slot])
+                    before = bank.arrays[param._slot]
+                    array = self.put(before)  # it may be on other devices
+                    known = bank.sources[param._slot] if bank.sources else None
+                    sources.append(known if array is before else before)
+                    arrays.append(array)
                     if bank is not self:
                         bank.intact = False
             for i, param in enumerate(self.params):

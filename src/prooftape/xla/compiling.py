@@ -27,12 +27,18 @@ PATIENCE = 1.0
 
 
 def compiled(
-    fn: Callable[..., Any], *, donate: tuple[int, ...] = (), x64: bool, low_precision: bool, label: str
+    fn: Callable[..., Any],
+    *,
+    donate: tuple[int, ...] = (),
+    x64: bool,
+    low_precision: bool,
+    label: str,
+    whole: Any = None,
 ) -> Callable[..., Any]:
     """`jax.jit` of `fn`; the first call compiles. `label` names the program in profiles and cache entries.
 
     `low_precision`: rounding to bfloat16 or float16 happens where the program says so, not where XLA thinks
-    it may leave it out. `x64`: every call runs with 64-bit types enabled.
+    it may leave it out. `x64`: every call runs with 64-bit types enabled. `whole`: sharding of all results.
     """
 
     def program(*args: Any) -> Any:
@@ -40,7 +46,10 @@ def compiled(
 
     program.__name__ = program.__qualname__ = "".join(c if c.isalnum() else "_" for c in label)
     options: dict[str, Any] | None = {"xla_allow_excess_precision": False} if low_precision else None
-    jitted: Callable[..., Any] = jax.jit(program, donate_argnums=donate, compiler_options=options)
+    shardings = {} if whole is None else {"out_shardings": whole}
+    jitted: Callable[..., Any] = jax.jit(
+        program, donate_argnums=donate, compiler_options=options, **shardings
+    )
     if not x64:
         return jitted
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import DonatedError, OperandError
+from prooftape.op import Call
 from prooftape.param import WATCHERS, Param, values_change
 from prooftape.xla import compiling, lowerings
 from prooftape.xla.bank import Bank, Memory
@@ -121,6 +122,7 @@ class Engine:
         self.scalar = scalar
         self.on = on
         self.donate = donate
+        self.devices: Any = None  # several of them: see mesh.py
         self.wide = scalar == "float64"
         self.observed = False  # while a profile runs, every run of a program goes through `first`
         self.dtype = np.dtype("float64" if self.wide else "float32")
@@ -136,13 +138,27 @@ class Engine:
         self._rates: dict[Rows, Any] = {}
         self.context: Any = (lambda: jax.enable_x64(True)) if self.wide else contextlib.nullcontext
 
+    def lowering(self, call: Call) -> str | None:
+        """The name of the lowering that a call is traced with; None: the op's own rules."""
+        return lowerings.choose(call, self.on).lowering
+
     # -- arguments ----------------------------------------------------------------------------------
     def put(self, array: Arr) -> Any:
         """A host array as a device array with memory of its own."""
         if isinstance(array, jax.Array):
-            return array
+            if len(array.sharding.device_set) == 1:
+                return array
+            array = np.asarray(array)
         with self.context():
             return jnp.array(array, copy=True)
+
+    def leaf(self, value: object) -> Any:
+        """The device array that a recorded input is, where the engine has its own; see `MeshEngine`."""
+        return None
+
+    def on_host(self, array: Any) -> Arr:
+        """A device array as a NumPy array."""
+        return np.asarray(array)
 
     def read(self, generation: int, id: int) -> Any:
         """A value of the present recording that is known already, else None."""
@@ -245,7 +261,8 @@ class Engine:
             leaves, nodes, params = track.recorded.leaves, track.recorded.nodes, track.recorded.params
         else:
             leaves, nodes, params = s._leaves, s._nodes, s._params
-        st = structure(self.scalar, self.on, leaves, nodes[: max(0, root + 1 - len(leaves))])
+        end = max(0, root + 1 - len(leaves))
+        st = structure(self.scalar, self.on, leaves, nodes[:end], self.devices)
         key = (id(st), tuple([(i, id(p)) for i, p in params.items()]))
         found = self.plans.pop(key, None)
         if found is None:

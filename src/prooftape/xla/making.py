@@ -29,7 +29,9 @@ def _dispatch_at_once() -> None:
         config.update("jax_cpu_enable_async_dispatch", False)
 
 
-def make_engine(scalar: Scalar, domain: str, lowerings: bool | Collection[str], donate: bool) -> Engine:
+def make_engine(
+    scalar: Scalar, domain: str, lowerings: bool | Collection[str], donate: bool, mesh: object = None
+) -> Engine:
     """The engine, or an error that says what it cannot do."""
     if scalar.name not in SCALARS:
         raise ScalarError(
@@ -47,4 +49,8 @@ def make_engine(scalar: Scalar, domain: str, lowerings: bool | Collection[str], 
     _dispatch_at_once()
     from prooftape.xla.engine import Engine, enabled
 
-    return Engine(scalar.name, enabled(lowerings), donate)
+    if mesh is None:
+        return Engine(scalar.name, enabled(lowerings), donate)
+    from prooftape.xla.mesh import MeshEngine, device_mesh
+
+    return MeshEngine(scalar.name, enabled(lowerings), donate, device_mesh(mesh))

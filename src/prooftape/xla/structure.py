@@ -24,9 +24,15 @@ class Structure:
     """Leaves, instructions with the lowered rules, and the programs compiled from them."""
 
     def __init__(
-        self, scalar: str, on: frozenset[str], leaves: Sequence[TensorType], nodes: Sequence[Node]
+        self,
+        scalar: str,
+        on: frozenset[str],
+        leaves: Sequence[TensorType],
+        nodes: Sequence[Node],
+        devices: Any = None,
     ) -> None:
         self.scalar = scalar
+        self.devices = devices  # what its programs run on: a `mesh.Devices`, None for one device
         self.leaves = tuple(leaves)
         self.nodes = tuple(nodes)
         self.base = len(leaves)
@@ -90,14 +96,16 @@ def lowered(call: Call, on: frozenset[str]) -> Call:
     return other
 
 
-def structure(scalar: str, on: frozenset[str], leaves: Sequence[Leaf], nodes: Sequence[Node]) -> Structure:
+def structure(
+    scalar: str, on: frozenset[str], leaves: Sequence[Leaf], nodes: Sequence[Node], devices: Any = None
+) -> Structure:
     """The structure of a recording; the same one as before if it was seen before."""
     types = tuple([leaf.type for leaf in leaves])
     # calls are interned: one that was dropped from its op's table and made again only costs a new structure
-    key = (scalar, on, types, tuple([(id(call), args, nats) for call, args, nats in nodes]))
+    key = (scalar, on, devices, types, tuple([(id(call), args, nats) for call, args, nats in nodes]))
     found = _structures.pop(key, None)
     if found is None:
-        found = Structure(scalar, on, types, nodes)
+        found = Structure(scalar, on, types, nodes, devices)
         if len(_structures) >= MAX_STRUCTURES:
             del _structures[next(iter(_structures))]
     _structures[key] = found
