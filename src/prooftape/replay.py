@@ -221,7 +221,9 @@ class Track:
         for i, leaf in enumerate(r.leaves):
             naturals_before(i, 0)
             param = r.params.get(i)
-            given: tuple[object, ...] = (leaf.kind, leaf.type.shape, leaf) if param is None else (param, leaf)
+            given: tuple[object, ...] = (param, leaf)
+            if param is None:
+                given = (leaf.kind, leaf.type.shape, leaf, [None])  # the last: see Replaying.input
             n_nats = steps[-1].n_nats if steps else 0
             steps.append(Step(LEAF if param is None else USE, "leaf", i, given, i + 1, 0, n_nats))
         k = 0

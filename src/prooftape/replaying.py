@@ -235,11 +235,23 @@ class Replaying(Recorder):
             return out  # type: ignore[no-any-return]
         return super().use(param)
 
+    def input(self, value: object, name: str | None = None, requires_grad: bool = False) -> TensorRef:
+        """Append an external input (copied). Without requires_grad its gradient is computed on demand."""
+        key, a, _, rest, out, after = self._next
+        # an array that nobody can write to, and the one given here the last time, needs no second look
+        again = key is LEAF and value is rest[1][0] and value is not None and a == "input"
+        if again and rest[0].name is name and rest[0].requires_grad is requires_grad:
+            self._fed.append(value)  # type: ignore[arg-type]
+            self._next = after
+            return out  # type: ignore[no-any-return]
+        return self._add_leaf(value, name, requires_grad, "input")
+
     def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
         key, a, shape, rest, out, after = self._next
         if key is LEAF and a == kind and same(rest[0].name, name) and rest[0].requires_grad is grad:
             array = self._simple(value, shape)
             if array is not None:
+                rest[1][0] = value if array is value else None  # an engine's own array: see `input`
                 self._fed.append(array)
                 self._next = after
                 return out  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +36,12 @@ from prooftape.xla.program import (
 from prooftape.xla.structure import Structure, structure
 
 if TYPE_CHECKING:
+    from prooftape.replay import Track
     from prooftape.session import Session
     from prooftape.xla.grads import XlaGrads
 
 MAX_PLANS: Final = 64
+MAX_INDEX: Final = 2**31 - 1  # larger indices are out of range anyway, and XLA's are of 32 bits
 Rows = tuple[tuple[float, ...], ...]
 """The moving numbers of an update rule, one row per group of parameters."""
 
@@ -56,6 +59,7 @@ class Plan:
         self.calm = 0  # steps since the last such discovery
         self.freezes = -1
         self.quick: Quick | None = None
+        self.nat_places: WeakKeyDictionary[Track, tuple[int, ...]] = WeakKeyDictionary()
         self.trained: Bank
         self.frozen: Bank
         self.check_frozen()
@@ -201,7 +205,7 @@ class Engine:
         if now.stepped is not None:
             return False
         st = plan.structure
-        nats = self._nats(s, st) if st.slots else []
+        nats = self._nats(s, plan) if st.slots else []
         arguments: Any = (bank.arrays, [], [*frozen.arrays, *s._fed], nats, quick.moving, None)
         results = quick.fast(*arguments)
         bank.arrays = results[0]
@@ -281,18 +285,24 @@ class Engine:
             return [*frozen, *s._fed]
         return [*frozen, *[v for i, v in enumerate(s._leaf_values) if i not in s._params]]
 
-    def _nats(self, s: Session, st: Structure) -> list[Any]:
+    def _nats(self, s: Session, plan: Plan) -> list[Any]:
+        st = plan.structure
         if not st.slots:
             return []
         if s._set is not None:
             track = s._track
             assert track is not None
-            fed = {(n.start, n.length): v for n, v in zip(track.recorded.nats, s._fed_nats, strict=False)}
-            found = [fed.get(slot) for slot in st.slots]
-            if all(v is not None for v in found):
-                return [np.minimum(v, 2**31 - 1).astype(np.int32) for v in found]  # type: ignore[arg-type]
+            where = plan.nat_places.get(track)
+            if where is None:
+                log = [(n.start, n.length) for n in track.recorded.nats]
+                whole = all(slot in log for slot in st.slots)
+                where = plan.nat_places[track] = (
+                    tuple([log.index(slot) for slot in st.slots]) if whole else ()
+                )
+            if where:
+                return [np.minimum(s._fed_nats[k], MAX_INDEX).astype(np.int32) for k in where]
         nats = s._nats
-        return [np.minimum(nats[a : a + k], 2**31 - 1).astype(np.int32) for a, k in st.slots]
+        return [np.minimum(nats[a : a + k], MAX_INDEX).astype(np.int32) for a, k in st.slots]
 
     def _params(self, s: Session, plan: Plan, now: Now) -> list[Any]:
         """The trained parameters' values at their `use`."""
@@ -383,7 +393,7 @@ class Engine:
         if id < st.base:
             found = plan.layout.leaves(self._params(s, plan, now), self._others(s, plan))[id]
             return np.array(found) if id in plan.params else found
-        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st))
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan))
         layout = plan.layout
         program = self.program(st, ("values", layout, (id,)), lambda: values_program(st, layout, (id,)))
         (found,) = self.run(program, *arguments)
@@ -404,7 +414,7 @@ class Engine:
         wanted = tuple(sorted({*plan.wanted, *inputs, *ids}))
         key = ("grads", layout, root, wanted, seed is not None)
         program = self.program(st, key, lambda: grads_program(st, layout, root, wanted, seed is not None))
-        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st), seed)
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan), seed)
         found, value = self.run(program, *arguments)
         now.known.setdefault(root, value)
         return dict(zip(wanted, found, strict=True))
@@ -420,7 +430,7 @@ class Engine:
         st, layout = plan.structure, plan.layout
         moved = tuple([i for i, t in enumerate(tangents) if t is not None])
         program = self.program(st, ("jvp", layout, out, moved), lambda: jvp_program(st, layout, out, moved))
-        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, st))
+        arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan))
         return self.run(program, *arguments, [tangents[i] for i in moved])
 
     # -- steps ----------------------------------------------------------------------------------------
@@ -438,7 +448,7 @@ class Engine:
         self, s: Session, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
     ) -> Program:
         """One training step: parameters and memory get their new values."""
-        now, st, bank = self.now(s), plan.structure, plan.trained
+        now, bank = self.now(s), plan.trained
         key = (
             "step",
             plan.layout,
@@ -451,7 +461,7 @@ class Engine:
         program, values_out, grads_out = self._step_program(plan, key, root, up, seed)
         params = bank.claim()
         slots = [] if memory is None else memory.arrays
-        others, nats = self._others(s, plan), self._nats(s, st)
+        others, nats = self._others(s, plan), self._nats(s, plan)
         if not self.donate or plan.calm < 1:
             with self.context():
                 now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}

@@ -187,9 +187,9 @@ class MeshEngine(Engine):
             placed.append(before[1])
         return placed
 
-    def _nats(self, s: Session, st: Structure) -> list[Any]:
+    def _nats(self, s: Session, plan: Plan) -> list[Any]:
         # the callers have asked for the other arrays of the same plan just before
-        given = super()._nats(s, st)
+        given = super()._nats(s, plan)
         return [self._place(v, d) for v, d in zip(given, self._nats_divided, strict=True)]
 
     def _place(self, array: Any, divided: bool) -> Any:
