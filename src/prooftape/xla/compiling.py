@@ -1,11 +1,12 @@
 """Compiling a program: `jax.jit` with our options, and a first call that is timed, cached and shows itself.
 
-What makes XLA slow here, measured on chains of 1,000 nodes: on a CPU it fuses each result with everything
+What makes XLA slow here, measured on chains of tanh(a h + b) c: on a CPU it fuses each result with everything
 cheap before it, computing it again for every result. A reverse loop hands one cotangent down a chain and
-keeps a gradient per step, so the code grows with the square of the depth: 250 blocks of tanh(a h + b) c with
-their own parameters became 750 kernels of up to 4,500 operations. No compiler option helps (optimization
-level, expensive LLVM passes, splitting, vector width: within noise; no fusion at all: the step takes 9 times
-as long), and barriers are removed before fusion. Cutting the tape into calls that are not inlined does:
+keeps a gradient per step, so the code grows with the square of the depth: a training step of 75 blocks with
+their own parameters became 377 kernels of up to 1,364 operations and compiled in 62 s, in JAX's own rules in
+31 s. No compiler option helps (optimization level, expensive LLVM passes, splitting, vector width: within
+noise; no fusion at all: half the time, but a step of 250 blocks takes 9 times jax.jit's), and barriers are
+removed before fusion. Cutting the tape into calls that are not inlined does (0.7 s for these 75 blocks):
 see blocks.py. What is left is about 2 ms a kernel.
 """
 
