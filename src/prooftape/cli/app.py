@@ -157,6 +157,30 @@ def trust(
 
 
 @app.command()
+def profile(
+    file: Annotated[Path, typer.Argument(help="A Python program.", metavar="FILE")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="The program's own arguments, after --.", metavar="ARGUMENTS")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What its sessions run on, numpy or xla, whatever they ask for.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Measure so many steps; the program runs on to its end.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for profile.svg and profile.json.")] = Path("."),
+) -> None:
+    """Run a program and say where the time of its steps went: phases, nodes, fused regions, transfers.
+
+    A step is what happens between two calls of reset_tape(). Exit status: the program's.
+    """
+    from prooftape.cli import profile as profile_module
+
+    console = Console(highlight=False)
+    raise typer.Exit(profile_module.run_profile(file, arguments or [], engine, steps, out, console))
+
+
+@app.command()
 def doctor(
     extras: Annotated[list[str] | None, typer.Argument(help="Extras that must be there too.")] = None,
 ) -> None:

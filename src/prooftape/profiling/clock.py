@@ -27,7 +27,7 @@ PHASES: Final = {
     "update": "updating parameters",
     "to_device": "host to device",
     "read": "reading values (to the host)",
-    "prepare": "choosing programs and arguments",
+    "prepare": "preparing programs",
     "compile": "compiling (first calls)",
     OTHER: "everything else (your code)",
     SELF: "this profile",

@@ -46,7 +46,8 @@ class Region:
     """One operation of a compiled program: what it is called there, the nodes it covers, its time.
 
     seconds: of one run, measured when the program was run again; runs: how often it ran in the steps.
-    nodes: (way, id) with way `forward` or `backward` -> how many of its instructions come from that node.
+    nodes: (way, id) with way `forward` or `backward` -> how many of its instructions come from that node;
+    those of no node, such as the update's, are under ("update", -1).
     """
 
     program: str
@@ -89,14 +90,17 @@ class Profile:
     """Use as `with s.profile() as p:`; then `print(p)`, `p.save("profile.svg")`, `p.nodes`, `p.json()`.
 
     phases: seconds by phase over all steps; they add up to `total`. nodes: one `NodeTime` per executed node,
-    the most expensive first. regions: with engine `xla`, one `Region` per operation of the compiled programs.
+    the most expensive first; update_seconds: what engine `xla` spent on no node. regions: with engine `xla`, one `Region` per operation of the compiled programs.
     moved: transfers to the device and to the host. notes: what could not be measured, and why.
     """
 
-    def __init__(self, session: Session | None = None, *, nodes: bool = True, steps: int | None = None) -> None:
+    def __init__(
+        self, session: Session | None = None, *, nodes: bool = True, steps: int | None = None
+    ) -> None:
         self.clock = Clock()
         self.regions: list[Region] = []
         self.moved = {"to_device": Moved(), "to_host": Moved()}
+        self.update_seconds = 0.0
         self.notes: list[str] = []
         self.wrapper_seconds = 0.0
         self.engines: list[str] = []
@@ -129,7 +133,7 @@ class Profile:
     ) -> None:
         self.stop()
         self._first = None
-        if self._ran and self.by_node:
+        if self._ran and self.by_node and kind is not KeyboardInterrupt:
             from prooftape.profiling.regions import measure
 
             for ran in self._ran.values():
@@ -140,10 +144,15 @@ class Profile:
 
     def add(self, s: Session) -> None:
         """Watch this session too."""
+        clock = self.clock
+        if clock.running:
+            clock.enter(SELF)
         if s.engine not in self.engines:
             self.engines.append(s.engine)
         self._sessions.add(s)
         watch(self, s)
+        if clock.running:
+            clock.leave()
 
     def stop(self) -> None:
         """End the measurement; sessions and handles are as they were."""

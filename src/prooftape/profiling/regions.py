@@ -40,6 +40,7 @@ def watch_engine(profile: Profile, s: Session) -> None:
     engine, clock = s._xla, profile.clock
     assert engine is not None
     mine, first = engine.__dict__, engine.first
+    spread = getattr(engine, "devices", None) is not None  # it places its arguments itself
     on_host = s.__dict__["_on_host"]
 
     def run_first(program: Any, form: Any, arguments: Sequence[Any]) -> Any:
@@ -48,7 +49,9 @@ def watch_engine(profile: Profile, s: Session) -> None:
         compiles = not program.ran or form is not program.fast
         clock.enter("to_device")
         with engine.context():
-            given = jax.block_until_ready(jax.tree.map(lambda x: _to_device(profile, x), tuple(arguments)))
+            given = jax.block_until_ready(
+                jax.tree.map(lambda x: _to_device(profile, x, spread), tuple(arguments))
+            )
         clock.leave()
         clock.enter(SELF)
         ran = profile.ran(program, engine, lambda: jax.tree.map(np.array, given), s)
@@ -64,9 +67,8 @@ def watch_engine(profile: Profile, s: Session) -> None:
         return result
 
     def _on_host(value: Any, *dtype: str) -> Any:
-        if isinstance(value, jax.Array):
-            profile.moved["to_host"].count += 1
-            profile.moved["to_host"].bytes += value.nbytes
+        profile.moved["to_host"].count += 1
+        profile.moved["to_host"].bytes += value.nbytes
         return on_host(value, *dtype)
 
     for phase, names in ENGINE_METHODS.items():
@@ -86,10 +88,10 @@ def unwatch_engine(s: Session) -> None:
     engine.observed = False
 
 
-def _to_device(profile: Profile, x: Any) -> Any:
+def _to_device(profile: Profile, x: Any, spread: bool) -> Any:
     import jax
 
-    if isinstance(x, jax.Array):
+    if isinstance(x, jax.Array) or spread:
         return x
     array = np.asarray(x)
     profile.moved["to_device"].count += 1
@@ -200,7 +202,10 @@ OP_NAME: Final = re.compile(r'op_name="([^"]*)"')
 
 
 def regions_of(text: str) -> dict[str, tuple[dict[tuple[str, int], int], set[str]]]:
-    """Operation -> (nodes it covers with how many instructions each, operations inside it)."""
+    """Operation -> (nodes it covers with how many instructions each, operations inside it).
+
+    Instructions that no node's rules made, those of the update above all, count for the node ("update", -1).
+    """
     inside: dict[str, list[str]] = {}
     calls: dict[str, list[str]] = {}
     own: dict[str, tuple[str, int] | None] = {}
@@ -219,8 +224,9 @@ def regions_of(text: str) -> dict[str, tuple[dict[tuple[str, int], int], set[str
         others = [b.strip().lstrip("%") for b in branches[1].split(",")] if branches else []
         calls[name] = CALLED.findall(line) + others
         metadata = OP_NAME.search(line)
-        marks = NAME.findall(metadata[1]) if metadata else []
-        own[name] = (WAYS[marks[-1][0]], int(marks[-1][1])) if marks else None
+        said = NAME.findall(metadata[1]) if metadata else []
+        node = (WAYS[said[-1][0]], int(said[-1][1])) if said else ("update", -1)
+        own[name] = node if metadata else None
 
     def below(name: str, seen: set[str]) -> Iterator[str]:
         for computation in calls.get(name, ()):
@@ -233,7 +239,7 @@ def regions_of(text: str) -> dict[str, tuple[dict[tuple[str, int], int], set[str
     result = {}
     for name in own:
         members = set(below(name, set()))
-        marks = Counter([node for m in members if (node := own[m]) is not None])
+        marks = Counter([of for m in members if (of := own[m]) is not None])
         mine = own[name]
         if not marks and mine is not None:
             marks[mine] = 1
@@ -259,15 +265,18 @@ def _add(
             continue  # a loop or call: its time is that of the operations inside it
         for node, n in marks.items():
             share[node] += seconds * n / sum(marks.values())
+        if not marks:
+            share["update", -1] += seconds
         label = _label(st, marks)
         profile.regions.append(Region(ran.program.label, name, marks, label, seconds, ran.runs))
     profile.regions.sort(key=lambda r: -r.seconds * r.runs)
+    profile.update_seconds += ran.runs * share["update", -1]
     for id in sorted({id for _, id in traced}):
         call = st.nodes[id - st.base].call
         where = ran.locations[id] if id < len(ran.locations) else None
-        ways = [ran.runs * share[way, id] for way in ("forward", "backward")]
+        forward, backward = ran.runs * share["forward", id], ran.runs * share["backward", id]
         line = "" if where is None else str(where)
-        profile.add_node_time(NodeTime(id, call.op.name, str(call.out), line, *ways, ran.runs))
+        profile.add_node_time(NodeTime(id, call.op.name, str(call.out), line, forward, backward, ran.runs))
 
 
 def _label(st: Any, marks: dict[tuple[str, int], int]) -> str:
@@ -279,4 +288,6 @@ def _label(st: Any, marks: dict[tuple[str, int], int]) -> str:
         if ops:
             more = f" and {len(ops) - 4} more" if len(ops) > 4 else ""
             parts.append(f"{way}: {', '.join(ops[:4])}{more}")
-    return "; ".join(parts) or "update and the rest"
+    if ("update", -1) in marks or not parts:
+        parts.append("update and the rest")
+    return "; ".join(parts)

@@ -31,8 +31,12 @@ METHODS: Final = {
     "update": "sgd_step_all _optimize _host_step",
 }
 """Methods of a session by phase, besides the ops."""
-NOT_OPS: Final = frozenset("value numpy item _shown _no_number".split())
-PLAIN: Final = frozenset("__init__ __repr__ __bool__ __array__ __array_function__ __format__ __len__".split())
+NOT_OPS: Final = frozenset(["value", "numpy", "item"])
+OPERATORS: Final = frozenset(
+    f"__{kind}{name}__" for name in ["add", "sub", "mul", "truediv", "matmul", "pow"] for kind in ("", "r")
+) | frozenset(
+    ["__neg__", "__abs__", "__getitem__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"]
+)
 
 
 class _Stamped(Sequence[Instr]):
@@ -124,14 +128,24 @@ class Shared:
     def wrap(self) -> None:
         """Replace the methods in their classes."""
         for name, fn in list(vars(TensorRef).items()):
-            if isinstance(fn, FunctionType) and name not in NOT_OPS and name not in PLAIN:
+            records = name in OPERATORS or not name.startswith("_")
+            if isinstance(fn, FunctionType) and records and name not in NOT_OPS:
                 self._replace(TensorRef, name, "record")
-        self._replace(Grads, "of_id", "read")
+        read, moved = Grads.of_id, self.profile.moved["to_host"]
 
-    def _replace(self, owner: type, name: str, phase: str) -> None:
+        def of_id(grads: Grads, id: int) -> Arr:
+            found = read(grads, id)
+            if type(grads) is not Grads:  # it was on a device
+                moved.count += 1
+                moved.bytes += found.nbytes
+            return found
+
+        self._replace(Grads, "of_id", "read", of_id)
+
+    def _replace(self, owner: type, name: str, phase: str, instead: Any = None) -> None:
         fn = vars(owner)[name]
         self.kept.append((owner, name, fn))
-        setattr(owner, name, self.profile.clock.timed(fn, phase))
+        setattr(owner, name, self.profile.clock.timed(instead or fn, phase))
 
     def unwrap(self) -> None:
         """The classes as they were."""
