@@ -101,7 +101,14 @@ class Session(Taped, OpMethods):
         super()._start(token)
         self._needed: list[bool] = []
 
+    def _write_nats(self, start: int, values: Any) -> None:
+        if self._xla is not None:
+            self._xla.nats_change(self)
+        super()._write_nats(start, values)
+
     def _undo(self, mark: Mark) -> None:
+        if self._xla is not None:
+            self._xla.undo(self, mark[0] + mark[1], mark[2])
         super()._undo(mark)
         self._needed = self._needed[: len(self)]
 
@@ -411,9 +418,7 @@ class Session(Taped, OpMethods):
     def _hold(self, param: Param) -> Arr:
         if self._xla is None:
             return param.stored
-        from prooftape.xla.engine import Held
-
-        return Held(param)  # type: ignore[return-value]  # stands for the array
+        return self._xla.hold(self, param)  # type: ignore[return-value]  # stands for the array
 
     def _simple(self, value: object, shape: Shape) -> Arr | None:
         found = super()._simple(value, shape)
@@ -424,7 +429,9 @@ class Session(Taped, OpMethods):
     def _host_value(self, value: Any) -> Arr:
         if isinstance(value, np.ndarray):
             return value
-        return self._on_host(value if hasattr(value, "sharding") else value.read())
+        assert self._xla is not None
+        device = hasattr(value, "sharding")
+        return self._on_host(value if device else self._xla.leaf_value(self, value))
 
     def _given(self, value: object, what: str) -> Arr:
         own = None if self._xla is None else self._xla.leaf(value)

@@ -46,6 +46,8 @@ class OptimizerRun:
             names, flat = self.rule.slots, memory.host()
             entries = dict(base.entries)
             for i, (p, steps) in enumerate(zip(memory.params, memory.steps, strict=True)):
+                if not steps and p not in entries:
+                    continue  # it has had no gradient yet
                 mine = flat[i * len(names) : (i + 1) * len(names)] if steps else []
                 entries[p] = ParamState(steps, dict(zip(names, mine, strict=False)))
             self._state = OptimizerState(base.scalar, memory.updates, entries)
@@ -57,6 +59,10 @@ class OptimizerRun:
         if new is not None:
             self.rule.check_scalar(new.scalar)
         self._state, self._memory = new, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the state itself, wherever it is."""
+        return {**self.__dict__, "_state": self.state, "_memory": None}
 
     @property
     def steps(self) -> int:

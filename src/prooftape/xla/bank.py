@@ -32,9 +32,8 @@ class Bank:
 
     def settle(self) -> None:
         """Make the arrays final."""
-        pending, self.pending = self.pending, None
-        if pending is not None:
-            pending()
+        if self.pending is not None:
+            self.pending()  # forgets itself when it is done
 
     def claim(self) -> list[Any]:
         """The arrays, collected from wherever the parameters are now."""
@@ -80,12 +79,14 @@ class Memory:
 
     __slots__ = ("arrays", "clean", "params", "pending", "steps", "updates")
 
-    def __init__(self, params: list[Param], steps: list[int], arrays: list[Any], updates: int) -> None:
+    def __init__(
+        self, params: list[Param], steps: list[int], arrays: list[Any], updates: int, clean: bool = True
+    ) -> None:
         self.params = params
         self.updates = updates
         self.steps = steps
         self.arrays = arrays
-        self.clean = True  # whether the optimizer's own state says the same
+        self.clean = clean  # whether the optimizer's own state says the same
         self.pending: Callable[[], object] | None = None
 
     def host(self) -> list[Arr]:

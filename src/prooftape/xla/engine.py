@@ -108,15 +108,22 @@ class Quick:
 class Now:
     """What the engine knows of the present recording of its session."""
 
-    __slots__ = ("generation", "grads", "kept", "known", "others", "stepped")
+    __slots__ = (
+        *("generation", "gone", "grads", "handed", "kept"),
+        *("known", "nats", "others", "stepped", "written"),
+    )
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.known: dict[int, Any] = {}  # context id -> device value, or what a step still owes
         self.kept: dict[Param, Any] = {}  # parameters' values before the step, where they were kept
+        self.gone: Sequence[Param] = ()  # parameters that a step has changed
         self.stepped: Plan | None = None
+        self.written: list[Arr] = []  # the naturals as they were before each change
+        self.nats: Arr | None = None  # the naturals to compute with, if not the present ones
         self.others: dict[int, Any] = {}  # leaf values put on the device
-        self.grads: Any = None
+        self.grads: Any = None  # cotangents that a step has handed out
+        self.handed: tuple[int, Any, int] = (-1, None, 0)  # their root, seed, and the changes of naturals before
 
 
 class Engine:
@@ -197,6 +204,7 @@ class Engine:
             or grads.known
             or grads.seed is not None
             or grads.generation != s._generation
+            or grads.written
             or s._captured is not None
             or len(WATCHERS.data) > 1  # type: ignore[attr-defined]
         ):
@@ -209,7 +217,7 @@ class Engine:
         arguments: Any = (bank.arrays, [], [*frozen.arrays, *s._fed], nats, quick.moving, None)
         results = quick.fast(*arguments)
         bank.arrays = results[0]
-        now.stepped = plan
+        now.stepped, now.gone = plan, bank.params
         self.hits += 1
         self._hand_out(now, plan, root, quick, bank, None, arguments, results)
         return True
@@ -227,6 +235,7 @@ class Engine:
     ) -> None:
         """Make known what a step has returned."""
         report, known = results[4], now.known
+        now.handed = (root, arguments[5], len(now.written))
         if report.__class__ is not tuple and report.ndim == len(plan.structure.type_of(root).shape):
             known[root] = report
             if quick.values_out:
@@ -244,9 +253,9 @@ class Engine:
 
     def simple(self, value: object, shape: tuple[int, ...]) -> Any:
         """A device array that can be a leaf as it is: nobody can write to it."""
-        if isinstance(value, jax.Array) and value.shape == shape and value.dtype == self.dtype:
-            return value
-        return None
+        fits = isinstance(value, jax.Array) and value.shape == shape and value.dtype == self.dtype
+        # numbers of a low precision have to be rounded first
+        return value if fits and self.scalar in ("float32", "float64") else None
 
     def now(self, s: Session) -> Now:
         """The state of the present recording, fresh after a reset."""
@@ -255,12 +264,28 @@ class Engine:
             now = self._now = Now(s._generation)
         return now
 
+    def nats_change(self, s: Session) -> None:
+        """To be called before naturals change: values are out of date, gradients asked for before are not."""
+        now = self.now(s)
+        now.written.append(s._nats)
+        now.known.clear()
+
+    def undo(self, s: Session, end: int, nats: Arr) -> None:
+        """To be called before the recording goes back to `end` entries and these naturals."""
+        if s._nats is not nats:
+            self.nats_change(s)
+        known = self.now(s).known
+        for i in [i for i in known if i >= end]:
+            del known[i]
+
     def plan(self, s: Session, root: int) -> Plan:
         """The plan for the recorded graph up to `root`."""
         track = s._track if s._set is not None else None
         if track is not None:
             found: Plan | None = track.prefixes.get((root, self))
             if found is not None:
+                if found.freezes != Param.freezes:
+                    found.check_frozen()
                 return found
             leaves, nodes, params = track.recorded.leaves, track.recorded.nodes, track.recorded.params
         else:
@@ -274,13 +299,15 @@ class Engine:
             if len(self.plans) >= MAX_PLANS:
                 del self.plans[next(iter(self.plans))]
         self.plans[key] = found
+        if found.freezes != Param.freezes:
+            found.check_frozen()
         if track is not None:
             track.prefixes[root, self] = found
         return found
 
     def _others(self, s: Session, plan: Plan) -> list[Any]:
         """Frozen parameters, then the leaves that are no parameters."""
-        frozen = plan.frozen.claim() if plan.frozen.params else []
+        frozen = self._at_use(s, plan, self.now(s), plan.frozen) if plan.frozen.params else []
         if s._set is not None:
             return [*frozen, *s._fed]
         return [*frozen, *[v for i, v in enumerate(s._leaf_values) if i not in s._params]]
@@ -301,39 +328,65 @@ class Engine:
                 )
             if where:
                 return [np.minimum(s._fed_nats[k], MAX_INDEX).astype(np.int32) for k in where]
-        nats = s._nats
+        nats = s._nats if self._now.nats is None else self._now.nats
         return [np.minimum(nats[a : a + k], MAX_INDEX).astype(np.int32) for a, k in st.slots]
 
     def _params(self, s: Session, plan: Plan, now: Now) -> list[Any]:
         """The trained parameters' values at their `use`."""
-        if now.stepped is not None:
-            missing = [p for p in plan.trained.params if p not in now.kept]
-            if missing:
-                raise DonatedError(
-                    "this value was not computed by the step, and the step was given the memory of the "
-                    f"parameters' old values ({missing[0]!r}); read it before the step, or make the session "
-                    "with donate=False"
-                )
-            return [now.kept[p] for p in plan.trained.params]
-        captured = s._captured if s._set is not None else None
-        if captured is None and s._set is not None:
-            return plan.trained.claim()
-        values = (
-            captured if captured is not None else [v for i, v in enumerate(s._leaf_values) if i in s._params]
-        )
-        held: dict[Param, Held] = {}
-        uses: Any = zip(plan.params.values(), values, strict=False)
-        for p, v in uses:
-            if held.setdefault(p, v).array is not v.array:
-                raise OperandError(
-                    f"{p!r} was changed between two uses in one recording; engine 'xla' reads a parameter "
-                    "once per recording: use it once, or call reset_tape() after the change"
-                )
-        current = plan.trained.claim()
-        return [
-            c if (h := held[p]).same(plan.trained, i) else self.put(h.read())
-            for i, (p, c) in enumerate(zip(plan.trained.params, current, strict=True))
-        ]
+        return self._at_use(s, plan, now, plan.trained)
+
+    def _at_use(self, s: Session, plan: Plan, now: Now, bank: Bank, lost: bool = False) -> list[Any]:
+        """The values that a bank's parameters had at their `use`; `lost`: None for those a step was given."""
+        held = self._held(s, plan)
+        current = bank.claim()
+        if held is None and not now.gone:
+            return current
+        found = []
+        for i, (p, c) in enumerate(zip(bank.params, current, strict=True)):
+            values = [] if held is None else held[p]
+            for other in values[1:]:
+                if other.array is not values[0].array and not (
+                    other.same(bank, i) and values[0].same(bank, i)
+                ):
+                    raise OperandError(
+                        f"{p!r} was changed between two uses in one recording; engine 'xla' reads a "
+                        "parameter once per recording: use it once, or call reset_tape() after the change"
+                    )
+            if p in now.kept:
+                c = now.kept[p]
+            elif p in now.gone and lost:
+                c = None
+            elif values and not values[0].same(bank, i):
+                c = self.put(values[0].read())
+            elif not values and p in now.gone:
+                raise gone(p)
+            found.append(c)
+        return found
+
+    def _held(self, s: Session, plan: Plan) -> dict[Param, list[Held]] | None:
+        """What each parameter was at its uses; None: the same as now, unless a step has changed it."""
+        values: Any = s._captured
+        if s._set is None:
+            values = [v for i, v in enumerate(s._leaf_values) if i in s._params]
+        elif values is None:
+            return None
+        held: dict[Param, list[Held]] = {}
+        for p, v in zip(plan.params.values(), values, strict=False):
+            held.setdefault(p, []).append(v)
+        return held
+
+    def leaf_value(self, s: Session, held: Held) -> Arr:
+        """The value of a parameter's leaf on the host."""
+        now = self._now
+        kept = now.kept.get(held.param) if now.generation == s._generation else None
+        return held.read() if kept is None else np.array(kept)
+
+    def hold(self, s: Session, param: Param) -> Held:
+        """A parameter's value as a leaf of the present recording, which may have changed it since."""
+        now = self._now
+        if now.generation != s._generation or param not in now.gone:
+            return Held(param)
+        return Held(param, now.kept.get(param, _GONE))
 
     def unchanged(self, s: Session, plan: Plan) -> bool:
         """Whether every trained parameter still has the value it had at its `use`."""
@@ -382,8 +435,6 @@ class Engine:
         if found is not None:
             return found() if isinstance(found, Owed) else found
         plan = self.plan(s, id)
-        if plan.freezes != Param.freezes:
-            plan.check_frozen()
         st = plan.structure
         if now.stepped is not None:
             later = now.stepped
@@ -404,11 +455,10 @@ class Engine:
     def gradients(self, s: Session, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
         """Cotangents of `ids` (and of all trained parameters' leaves), None where absent."""
         now, plan = self.now(s), self.plan(s, root)
-        if plan.freezes != Param.freezes:
-            plan.check_frozen()
-        if now.stepped is plan:
-            plan.calm, plan.quick = 0, None
-            plan.grads_later.update(ids)
+        if now.stepped is not None:
+            now.stepped.calm, now.stepped.quick = 0, None
+            if now.stepped is plan and now.handed[0] == root and seed is now.handed[1] and now.nats is None:
+                plan.grads_later.update(ids)
         st, layout = plan.structure, plan.layout
         inputs = [i for i in range(st.base) if i not in plan.params and self._leaf(s, i).requires_grad]
         wanted = tuple(sorted({*plan.wanted, *inputs, *ids}))
@@ -416,7 +466,8 @@ class Engine:
         program = self.program(st, key, lambda: grads_program(st, layout, root, wanted, seed is not None))
         arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan), seed)
         found, value = self.run(program, *arguments)
-        now.known.setdefault(root, value)
+        if now.nats is None:
+            now.known.setdefault(root, value)
         return dict(zip(wanted, found, strict=True))
 
     def _leaf(self, s: Session, i: int) -> Any:
@@ -427,6 +478,8 @@ class Engine:
     def tangent(self, s: Session, out: int, tangents: Sequence[Any]) -> Any:
         """Tangent of `out`, None when absent."""
         now, plan = self.now(s), self.plan(s, out)
+        if now.stepped is not None:
+            now.stepped.calm, now.stepped.quick = 0, None
         st, layout = plan.structure, plan.layout
         moved = tuple([i for i, t in enumerate(tangents) if t is not None])
         program = self.program(st, ("jvp", layout, out, moved), lambda: jvp_program(st, layout, out, moved))
@@ -457,14 +510,18 @@ class Engine:
             tuple(sorted(plan.read_later)),
             tuple(sorted(plan.grads_later)),
             seed is not None,
+            self.donate,
         )
         program, values_out, grads_out = self._step_program(plan, key, root, up, seed)
         params = bank.claim()
         slots = [] if memory is None else memory.arrays
         others, nats = self._others(s, plan), self._nats(s, plan)
-        if not self.donate or plan.calm < 1:
+        kept = {}
+        if not self.donate:
+            kept = dict(zip(bank.params, params, strict=True))
+        elif plan.calm < 1:
             with self.context():
-                now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
+                kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
         moving = self.numbers(rows)
         arguments = (params, slots, others, nats, moving, seed)
         quick = Quick(rows[0][0], root, moving, program, values_out, grads_out)
@@ -480,7 +537,7 @@ class Engine:
         # the next step like this one needs no copies and no questions
         plan.quick = quick if up.key == ("sgd",) and seed is None and self.donate and not self.wide else None
         plan.calm += 1
-        now.stepped = plan
+        now.stepped, now.gone, now.kept = plan, bank.params, kept
         self._hand_out(now, plan, root, quick, bank, memory, arguments, results)
         return program
 
@@ -497,7 +554,9 @@ class Engine:
         program = self.program(
             st,
             key,
-            lambda: step_program(st, layout, root, up, values_out, grads_out, seed is not None),
+            lambda: step_program(
+                st, layout, root, up, values_out, grads_out, seed is not None, self.donate
+            ),
         )
         plan.steps[key] = found = (program, values_out, grads_out)
         return found
@@ -509,17 +568,24 @@ class Engine:
         now, st, bank = self.now(s), plan.structure, plan.trained
         parts = [[gradients[i] for i in leaves] for leaves in up.leaves]
         present = tuple([tuple([g is not None for g in found]) for found in parts])
-        program = self.program(st, ("update", up.key, up.leaves, present), lambda: update_program(st, up))
+        key = ("update", up.key, up.leaves, present, self.donate)
+        program = self.program(st, key, lambda: update_program(st, up, self.donate))
+        old = self._at_use(s, plan, now, bank, lost=True)
         params = bank.claim()
-        if now.stepped is None:
-            with self.context():
-                now.kept = {p: jnp.copy(a) for p, a in zip(bank.params, params, strict=True)}
-            now.stepped = plan
+        with self.context():
+            kept = {
+                p: jnp.copy(a) if a is c and self.donate else a
+                for p, a, c in zip(bank.params, old, params, strict=True)
+                if a is not None
+            }
         slots = [] if memory is None else memory.arrays
+        values_change()
         new, after = self.first(program, program.fast, (params, slots, parts, self.numbers(rows)))
         bank.stepped(new)
         if memory is not None:
             memory.arrays = after
+        now.stepped = now.stepped or plan
+        now.gone, now.kept = [*now.gone, *bank.params], {**kept, **now.kept}
         return program
 
 
@@ -545,19 +611,20 @@ class Pending:
         """The final results, the report read to the host."""
         if self._report is not None:
             return self.results
-        report = self.results[4]
+        results, report = self.results, self.results[4]
         pair = isinstance(report, tuple)
-        self._report = report[0] if pair else np.asarray(report)
-        if bool(report[1] if pair else self._report[1]):
-            arguments = (*self.results[:2], *self._arguments[2:])  # parameters and slots came back unchanged
-            strict = self._program.strict
-            self.results = self._engine.first(self._program, strict, arguments)
-            self._report = np.asarray(self.results[4])
-            self._bank.stepped(self.results[0])
+        value = report[0] if pair else np.asarray(report)
+        if bool(report[1] if pair else value[1]):
+            arguments = (*results[:2], *self._arguments[2:])  # parameters and slots came back unchanged
+            results = self._engine.first(self._program, self._program.strict, arguments)
+            value = np.asarray(results[4])
+            self._bank.stepped(results[0])
             if self._memory is not None:
-                self._memory.arrays = self.results[1]
+                self._memory.arrays = results[1]
         elif not pair:
-            self._report = self._report[:1].reshape(())
+            value = value[:1].reshape(())
+        # an interruption before this line leaves the step pending
+        self.results, self._report = results, value
         self._bank.pending = None
         if self._memory is not None:
             self._memory.pending = None
@@ -582,22 +649,36 @@ class Owed:
         return self._step.value(self._kind, self._k)
 
 
+_GONE: Final = object()
+"""Stands for an array that a step was given."""
+
+
+def gone(param: Param) -> DonatedError:
+    """What to say where a value needs a parameter as it was before a step."""
+    return DonatedError(
+        "this value was not computed by the step, and the step was given the memory of the parameters' old "
+        f"values ({param!r}); read it before the step, or make the session with donate=False"
+    )
+
+
 class Held:
     """A parameter's value as a leaf: the array it had at `use`, wherever that is."""
 
     __slots__ = ("array", "dtype", "param", "shape")
 
-    def __init__(self, param: Param) -> None:
+    def __init__(self, param: Param, array: Any = None) -> None:
         bank = param._bank
         self.param = param
-        if bank is None:
-            self.array: Any = param.stored
+        if array is not None:
+            self.array: Any = array
+        elif bank is None:
+            self.array = param.stored
         else:
             bank.settle()
             assert isinstance(bank, Bank)
             self.array = bank.arrays[param._slot]
         self.shape = param.shape
-        self.dtype = self.array.dtype
+        self.dtype = param.scalar.xp.dtype  # type: ignore[attr-defined]
 
     def same(self, bank: Bank, slot: int) -> bool:
         """Whether the bank's array at this slot is this value."""
@@ -607,12 +688,11 @@ class Held:
 
     def read(self) -> Arr:
         """The value on the host."""
+        if self.array is _GONE:
+            raise gone(self.param)
         if isinstance(self.array, jax.Array):
             if self.array.is_deleted():
-                raise DonatedError(
-                    f"{self.param!r}: a training step was given the memory of this value; read it before the "
-                    "step, or make the session with donate=False"
-                )
+                raise gone(self.param)
             return np.array(self.array)
         found: Arr = self.array
         return found

@@ -242,6 +242,7 @@ def step_program(
     values_out: tuple[int, ...],
     grads_out: tuple[int, ...],
     seeded: bool,
+    donate: bool = True,
 ) -> Program:
     """(params, slots, others, nats, moving, seed) -> (params, slots, values, cotangents, report): one step.
 
@@ -268,11 +269,11 @@ def step_program(
             report = jnp.stack([loss, flag.astype(loss.dtype)]) if loss.shape == () else (loss, flag)
         return new, after, [values[i] for i in values_out], [ct[i] for i in grads_out], report
 
-    program = Program(st, f"a step of {len(st.nodes)} instructions", fn, donate=(0, 1))
+    program = Program(st, f"a step of {len(st.nodes)} instructions", fn, donate=(0, 1) if donate else ())
     return program
 
 
-def update_program(st: Structure, up: Update) -> Program:
+def update_program(st: Structure, up: Update, donate: bool = True) -> Program:
     """(params, slots, gradients, moving) -> (params, slots): the update alone, for gradients that exist."""
 
     def fn(xp: JaxArrays, params: Any, slots: Any, gradients: Any, moving: Any) -> Any:
@@ -280,7 +281,7 @@ def update_program(st: Structure, up: Update) -> Program:
         program.present = tuple([g is not None for g in summed])
         return _updated(xp, up, params, slots, moving, summed)
 
-    program = Program(st, "an update of the parameters", fn, donate=(0, 1))
+    program = Program(st, "an update of the parameters", fn, donate=(0, 1) if donate else ())
     return program
 
 

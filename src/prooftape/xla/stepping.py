@@ -35,20 +35,24 @@ def _step(
 ) -> tuple[bool, ...]:
     """Step in one program where nothing has been read yet and nothing changed since; else update alone."""
     now = engine.now(s)
-    whole = now.stepped is None and not grads.known and engine.unchanged(s, plan)
+    whole = now.stepped is None and not grads.known and not grads.written and engine.unchanged(s, plan)
     if whole:
         return engine.step(s, plan, grads.root, grads.seed, up, memory, rows).present
     return engine.update(s, plan, up, memory, rows, grads.device(plan.wanted)).present
 
 
-def _mine(grads: Grads) -> XlaGrads:
-    assert isinstance(grads, XlaGrads), grads
-    return grads
+def _mine(s: Session, grads: Grads) -> XlaGrads | None:
+    """The gradients, which must be of the present recording; None if it uses no parameter at all."""
+    if not isinstance(grads, XlaGrads) or grads._token is not s._token:
+        s._used(grads)
+    return grads if isinstance(grads, XlaGrads) and grads._session is s else None
 
 
 def sgd(s: Session, engine: Engine, found: Grads, rate: float) -> None:
     """`p <- p - rate * g` for every trained parameter."""
-    grads = _mine(found)
+    grads = _mine(s, found)
+    if grads is None:
+        return
     plan = _plan(grads)
     if not plan.trained.params:
         return
@@ -66,7 +70,11 @@ def optimize(
 
     memory: what an earlier step here left; state(): the `OptimizerState` to start from otherwise.
     """
-    grads = _mine(found)
+    grads = _mine(s, found)
+    if grads is None or not _plan(grads).trained.params:
+        before = state()
+        rule.lr_at(before.step)
+        return Memory([], [], [], before.step + 1, clean=False)
     plan = _plan(grads)
     params, names = plan.trained.params, rule.slots
     if memory is None or memory.params is not params:
