@@ -622,7 +622,7 @@ class Pending:
             if self._memory is not None:
                 self._memory.arrays = results[1]
         elif not pair:
-            value = value[:1].reshape(())
+            value = value[0, ...]
         # an interruption before this line leaves the step pending
         self.results, self._report = results, value
         self._bank.pending = None
