@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prooftape.arrays.floats import FloatArrays, LowPrecision
 from prooftape.arrays.structure import Arr
 from prooftape.errors import HandleError, RuleError
+from prooftape.graph import Node
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import Handle, NatRef, NatVecRef, Token
 from prooftape.naturals import natural, naturals
@@ -49,12 +50,13 @@ from prooftape.types import BOOL
 class History:
     """What a session remembers of its earlier recordings, and what it counts."""
 
-    __slots__ = ("agreed", "fallbacks", "reason", "replays", "seen", "tracks")
+    __slots__ = ("agreed", "fallbacks", "reason", "replays", "seen", "tracks", "whole")
 
     def __init__(self) -> None:
         self.tracks: dict[tuple[object, ...], Track] = {}
         self.seen: dict[tuple[object, ...], None] = {}
         self.agreed: set[tuple[int, tuple[int, ...]]] = set()  # checks that this replay has passed
+        self.whole: list[Node] | None = None  # the nodes, when a replay ended after its last call
         self.replays = self.fallbacks = 0
         self.reason: tuple[int, Step, str] | None = None
 
@@ -131,6 +133,11 @@ class Replaying(Recorder):
             return self._track.successor
         if not COUNTED or not 0 < len(self._nodes) <= MAX_NODES or self._drafting:
             return None
+        whole, self._history.whole = self._history.whole, None
+        if whole is self._nodes and self._track is not None:  # undoing would have made a new list
+            r = self._track.recorded
+            if len(whole) == len(r.nodes) and len(self._nat_log) == len(r.nats):
+                return self._track.successor
         self._compiled(len(self._nodes))  # type: ignore[attr-defined]
         recorded = Recorded(
             self._leaves,
@@ -189,6 +196,8 @@ class Replaying(Recorder):
         leaves, nodes, nats = (last.n_leaves, last.n_nodes, last.n_nats) if last else (0, 0, 0)
         self._start(current.token)
         self._restore(track, leaves, nodes, nats)
+        if place == len(track.steps) and nodes == len(track.recorded.nodes):
+            self._history.whole = self._nodes
 
     def _restore(self, track: Track, leaves: int, nodes: int, nats: int) -> None:
         r = track.recorded

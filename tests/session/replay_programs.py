@@ -170,7 +170,7 @@ def near_miss(rng: random.Random, calls: list[Call]) -> list[Call]:
         new, i = alike(rng, kind, call.data), rng.randrange(len(call.data))
         calls[k] = replace(call, data=(*call.data[:i], new[i], *call.data[i + 1 :]))
     elif what == "drop":
-        del calls[k:]
+        del calls[max(1, k) :]
     elif what == "end":
         calls += [Call("unary: s.tanh", (rng.randrange(len(calls)),)) for _ in range(2)]
     elif what == "swap" and k + 1 < len(calls):
