@@ -62,7 +62,7 @@ def run_program(file: Path, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("profile: interrupted; what ran until then:", file=sys.stderr)
         return 130
-    except BaseException as e:
+    except BaseException as e:  # noqa: BLE001 - whatever a program raises, its profile is kept
         show_error(file, e)
         return 1
     finally:

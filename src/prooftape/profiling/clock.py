@@ -104,6 +104,11 @@ class Clock:
         self._mark = mark = perf_counter()
         self._lost += mark - now
 
+    def begun(self) -> None:
+        """The reset that begins a step is over; one in which nothing else happens counts for nothing."""
+        if self.is_mine():
+            self._step.calls = 0
+
     def split(self) -> None:
         """End a step and begin the next."""
         now = perf_counter()

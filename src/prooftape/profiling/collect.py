@@ -90,8 +90,9 @@ class Profile:
     """Use as `with s.profile() as p:`; then `print(p)`, `p.save("profile.svg")`, `p.nodes`, `p.json()`.
 
     phases: seconds by phase over all steps; they add up to `total`. nodes: one `NodeTime` per executed node,
-    the most expensive first; update_seconds: what engine `xla` spent on no node. regions: with engine `xla`, one `Region` per operation of the compiled programs.
-    moved: transfers to the device and to the host. notes: what could not be measured, and why.
+    the most expensive first; update_seconds: what engine `xla` spent on no node. regions: with engine `xla`,
+    one `Region` per operation of the compiled programs. moved: transfers to the device and to the host.
+    notes: what could not be measured, and why.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def draw(p: Profile, ending: str) -> bytes:
         raise MissingExtraError("the picture needs matplotlib: pip install 'prooftape[cli]'") from None
     rows = bars(p)
     height = 2.6 + 0.42 * max(1, len(rows))
-    fonts = {"font.family": "DejaVu Sans", "svg.fonttype": "path", "svg.hashsalt": "prooftape"}
+    fonts: Any = {"font.family": "DejaVu Sans", "svg.fonttype": "path", "svg.hashsalt": "prooftape"}
     with matplotlib.rc_context(fonts):
         figure = Figure(figsize=(11, height), facecolor="white")
         step, many, what = p.typical()
@@ -167,7 +167,8 @@ def bars(p: Profile) -> list[Bar]:
 
     out = []
     for n in p.nodes[:BARS]:
-        what = f"{n.shape.removeprefix('real')}  {n.line}".strip()
+        shape = n.shape.removeprefix("real")
+        what = f"{'number' if shape == '[]' else shape}  {n.line}".strip()
         out.append((f"%{n.id} {n.op}", what, *run(n), percent(n.seconds, whole), "forward"))
     rest = p.nodes[BARS:]
     if rest:

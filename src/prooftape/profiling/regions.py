@@ -49,9 +49,7 @@ def watch_engine(profile: Profile, s: Session) -> None:
         compiles = not program.ran or form is not program.fast
         clock.enter("to_device")
         with engine.context():
-            given = jax.block_until_ready(
-                jax.tree.map(lambda x: _to_device(profile, x, spread), tuple(arguments))
-            )
+            given = _ready(jax.tree.map(lambda x: _to_device(profile, x, spread), tuple(arguments)))
         clock.leave()
         clock.enter(SELF)
         ran = profile.ran(program, engine, lambda: jax.tree.map(np.array, given), s)
@@ -59,7 +57,7 @@ def watch_engine(profile: Profile, s: Session) -> None:
         clock.enter("compile" if compiles else "program")
         start = time.perf_counter()
         try:
-            result = jax.block_until_ready(first(program, form, given))
+            result = _ready(first(program, form, given))
         finally:
             clock.leave()
         ran.runs += 1
@@ -88,6 +86,13 @@ def unwatch_engine(s: Session) -> None:
     engine.observed = False
 
 
+def _ready(results: Any) -> Any:
+    import jax
+
+    wait: Any = jax.block_until_ready
+    return wait(results)
+
+
 def _to_device(profile: Profile, x: Any, spread: bool) -> Any:
     import jax
 
@@ -110,7 +115,7 @@ def measure(profile: Profile, ran: Ran) -> None:
     try:
         with ran.engine.context():
             traced, text, times = _run_again(ran)
-    except Exception as e:  # a profile is worth having without its last part
+    except Exception as e:  # noqa: BLE001 - a profile is worth having without its last part
         profile.notes.append(f"{label}: not divided into regions: {type(e).__name__}: {e}")
         return
     if not times:
@@ -142,7 +147,7 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float]]:
         st._instrs = kept
     start = time.perf_counter()
     for _ in range(2):
-        jax.block_until_ready(compiled(*arguments))
+        _ready(compiled(*arguments))
     once = (time.perf_counter() - start) / 2
     runs = max(3, min(30, int(0.3 / max(once, 1e-4))))
     settings = jax.profiler.ProfileOptions()
@@ -150,7 +155,7 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder, profiler_options=settings):
             for _ in range(runs):
-                jax.block_until_ready(compiled(*arguments))
+                _ready(compiled(*arguments))
         times = _times(Path(folder), runs)
     return traced, compiled.as_text(), times
 

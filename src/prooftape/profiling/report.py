@@ -93,8 +93,8 @@ def explained(p: Profile) -> list[str]:
             "afterwards, by running each program again, compiled once more with the names of the nodes"
         )
         out.append(
-            "engine xla: the time of a region is divided among its nodes by their numbers of instructions: an "
-            "estimate; regions may run side by side"
+            "engine xla: the time of a region is divided among its nodes by their numbers of instructions: "
+            "an estimate; regions may run side by side"
         )
     return out + p.notes
 

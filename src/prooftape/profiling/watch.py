@@ -34,9 +34,7 @@ METHODS: Final = {
 NOT_OPS: Final = frozenset(["value", "numpy", "item"])
 OPERATORS: Final = frozenset(
     f"__{kind}{name}__" for name in ["add", "sub", "mul", "truediv", "matmul", "pow"] for kind in ("", "r")
-) | frozenset(
-    ["__neg__", "__abs__", "__getitem__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"]
-)
+) | frozenset([f"__{name}__" for name in ["neg", "abs", "getitem", "eq", "ne", "lt", "le", "gt", "ge"]])
 
 
 class _Stamped(Sequence[Instr]):
@@ -81,6 +79,7 @@ def watch(profile: Profile, s: Session) -> None:
     def reset_tape() -> None:
         profile.next_step()
         timed_reset()
+        clock.begun()
 
     timed_reset = clock.timed(reset, "record")
 
