@@ -16,7 +16,14 @@ from prooftape.xla.lowerings.softmax import exp_below
 
 Arr = Any
 
-_ENTRIES = lax.GatherDimensionNumbers(offset_dims=(), collapsed_slice_dims=(0, 1), start_index_map=(0, 1))
+# the row is a batching dimension: devices that share the rows need nothing of one another
+_ENTRIES = lax.GatherDimensionNumbers(
+    offset_dims=(),
+    collapsed_slice_dims=(1,),
+    start_index_map=(1,),
+    operand_batching_dims=(0,),
+    start_indices_batching_dims=(0,),
+)
 
 
 def _applies(c: Call) -> bool:
@@ -25,8 +32,7 @@ def _applies(c: Call) -> bool:
 
 def _labelled(x: Arr, labels: Arr) -> Arr:
     """x[j, labels[j]] for every row j; 0 where the label names no class."""
-    numbers = lax.broadcasted_iota(labels.dtype, (x.shape[0], 1), 0)
-    places = lax.concatenate([numbers, lax.reshape(labels, (x.shape[0], 1))], 1)
+    places = lax.reshape(labels, (x.shape[0], 1))
     return lax.gather(x, places, _ENTRIES, slice_sizes=(1, 1), mode="fill", fill_value=0)
 
 
