@@ -25,6 +25,7 @@ from prooftape.state import SessionState
 from prooftape.tape import Tape, compile_tape
 from prooftape.theory.contents import theorems
 from prooftape.training import adam, adamw, sgd
+from prooftape.transforms.compiled import compile_step
 from prooftape.transforms.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "adam",
     "adamw",
     "certify",
+    "compile_step",
     "compile_tape",
     "errors",
     "grad",

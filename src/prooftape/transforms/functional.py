@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from fractions import Fraction
+from functools import update_wrapper
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def value_and_grad(
         head = (value, call.read_tree(aux)) if has_aux else value
         return head, call.structured(gradient, argnums)
 
-    return run
+    return _called_like(fn, run)
 
 
 def grad(
@@ -209,7 +210,12 @@ def grad(
         head, gradient = both(*args)
         return (gradient, head[1]) if has_aux else gradient
 
-    return run
+    return _called_like(fn, run)
+
+
+def _called_like(fn: Fn, run: Fn) -> Fn:
+    """`run` with the name and signature of `fn`, whose arguments it takes."""
+    return update_wrapper(run, fn, assigned=("__name__", "__qualname__"), updated=())
 
 
 def _check_paired(name: str, primals: object, tangents: object) -> None:
@@ -278,7 +284,7 @@ def jacobian(fn: Fn, argnums: int | Sequence[int] = 0, *, scalar: str | Scalar |
         blocks = [_rows(call, out) for out in outputs]
         return rebuild([call.structured([call.read(j) for j in block], argnums) for block in blocks])
 
-    return run
+    return _called_like(fn, run)
 
 
 def _rows(call: _Call, out: TensorRef) -> list[TensorRef]:

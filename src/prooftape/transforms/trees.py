@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 Tree = object
+Nesting = tuple[Any, tuple[Any, ...], tuple[Any, ...]] | None
+"""None of a single entry; else kind (dict, list, tuple, a class with fields), keys, nestings of the parts."""
 
 
 def flatten(tree: Tree) -> tuple[list[object], Callable[[Sequence[object]], Tree]]:
@@ -55,3 +58,55 @@ def same_structure(a: Tree, b: Tree) -> bool:
             and all(map(same_structure, a, b))
         )  # fmt: skip
     return True
+
+
+def nesting(tree: Tree) -> tuple[list[object], Nesting]:
+    """The entries as `flatten` gives them, and how they are nested as a value that can be compared."""
+    if isinstance(tree, dict):
+        keys = tuple(sorted(tree))
+        leaves, parts = _nestings([tree[k] for k in keys])
+        return leaves, ("dict", keys, parts)
+    if isinstance(tree, (list, tuple)):
+        leaves, parts = _nestings(tree)
+        named = isinstance(tree, tuple) and hasattr(tree, "_fields")
+        return leaves, (type(tree) if named else "tuple" if isinstance(tree, tuple) else "list", (), parts)
+    return [tree], None
+
+
+def _nestings(trees: Iterable[Tree]) -> tuple[list[object], tuple[Nesting, ...]]:
+    leaves: list[object] = []
+    parts = []
+    for tree in trees:
+        found, part = nesting(tree)
+        leaves += found
+        parts.append(part)
+    return leaves, tuple(parts)
+
+
+def nested(how: Nesting, entries: Iterable[object]) -> Tree:
+    """The tree of this nesting with these entries."""
+    return _built(how, iter(entries))
+
+
+def _built(how: Nesting, entries: Iterator[object]) -> Tree:
+    if how is None:
+        return next(entries)
+    kind, keys, parts = how
+    built = [_built(part, entries) for part in parts]
+    if kind == "dict":
+        return dict(zip(keys, built, strict=True))
+    if kind == "list":
+        return built
+    if kind == "tuple":
+        return tuple(built)
+    make: Callable[..., Tree] = kind
+    return make(*built)
+
+
+def paths(how: Nesting) -> list[tuple[object, ...]]:
+    """The way to each entry: keys, positions and field names."""
+    if how is None:
+        return [()]
+    kind, keys, parts = how
+    names = keys or getattr(kind, "_fields", None) or range(len(parts))
+    return [(name, *rest) for name, part in zip(names, parts, strict=True) for rest in paths(part)]
