@@ -10,7 +10,7 @@ grads[w]
 
 from typing import TYPE_CHECKING
 
-from prooftape import errors, training
+from prooftape import distributed, errors, training
 from prooftape.certificates.verdict import Verdict
 from prooftape.grads import Grads
 from prooftape.graph import Graph
@@ -49,6 +49,7 @@ __all__ = [
     "certify",
     "compile_step",
     "compile_tape",
+    "distributed",
     "errors",
     "grad",
     "hessian",
