@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 Operand = object
-ADD, SUB, MUL, DIV = map(find, ("add", "sub", "mul", "div"))
+ADD, MUL = map(find, ("add", "mul"))
 GETITEM = "x[index]"
 """What a replay expects in the place of `x[index]`."""
 
@@ -102,13 +102,8 @@ class TensorRef(BaseTensorRef):
 
     def __sub__(self, other: Operand) -> TensorRef:
         s = self._token._session()  # quicker than the property
-        if s is not None:
-            key, a, b, _, out, after = s._next
-            if key is SUB and a is self and b is other:
-                s._next = after
-                return out  # type: ignore[no-any-return]
-            if other.__class__ is TensorRef and other.type is self.type:
-                return s.sub(self, other)
+        if s is not None and other.__class__ is TensorRef and other.type is self.type:
+            return s.sub(self, other)
         return binary("sub", self, other)
 
     def __rsub__(self, other: Operand) -> TensorRef:
@@ -123,7 +118,7 @@ class TensorRef(BaseTensorRef):
                 return out  # type: ignore[no-any-return]
             if other.__class__ is TensorRef and other.type is self.type:
                 return s.mul(self, other)
-        if not isinstance(other, TensorRef) and is_number(other):
+        if other.__class__ is not TensorRef and is_number(other):
             return self.session.scale(self, other)
         return binary("mul", self, other)
 
@@ -134,13 +129,8 @@ class TensorRef(BaseTensorRef):
 
     def __truediv__(self, other: Operand) -> TensorRef:
         s = self._token._session()  # quicker than the property
-        if s is not None:
-            key, a, b, _, out, after = s._next
-            if key is DIV and a is self and b is other:
-                s._next = after
-                return out  # type: ignore[no-any-return]
-            if other.__class__ is TensorRef and other.type is self.type:
-                return s.div(self, other)
+        if s is not None and other.__class__ is TensorRef and other.type is self.type:
+            return s.div(self, other)
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Operand) -> TensorRef:
@@ -164,7 +154,7 @@ class TensorRef(BaseTensorRef):
         return self.session.abs(self)
 
     def __matmul__(self, other: Operand) -> TensorRef:
-        if isinstance(other, TensorRef):
+        if other.__class__ is TensorRef:
             return self.session.matmul(self, other)
         if is_number(other):
             return NotImplemented
@@ -211,13 +201,13 @@ class TensorRef(BaseTensorRef):
 
     # -- indexing -------------------------------------------------------------------------------
     def __getitem__(self, index: object) -> TensorRef:
-        from prooftape.indexing import getitem, is_all
-
         s = self.session
         key, x, expected, _, out, after = s._next
         if key is GETITEM and x is self and (expected is index or same(expected, index)):
             s._next = after
             return out  # type: ignore[no-any-return]
+        from prooftape.indexing import getitem, is_all
+
         if is_all(self, index):
             return self  # nothing to record
         return whole(s, GETITEM, (self, index), lambda s: getitem(s, self, index))
@@ -261,7 +251,7 @@ class TensorRef(BaseTensorRef):
         """Maximum of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
             return kept(self, "reduce_max", "reduce_max", axis, keepdims)
-        return self.session.reduce_max(self, self._every() if axis is None else axis)
+        return self.session.reduce_max(self, tuple(range(self.ndim)) if axis is None else axis)
 
     def var(
         self, axis: int | Sequence[int] | None = None, ddof: int = 0, keepdims: bool = False
@@ -269,20 +259,15 @@ class TensorRef(BaseTensorRef):
         """Variance of all entries, or over an axis; the reduced axes are dropped, or kept with length 1."""
         if keepdims is not False:
             return kept(self, "var", "var", axis, keepdims, ddof)
-        return self.session.var(self, self._every() if axis is None else axis, ddof)
-
-    def _every(self) -> tuple[int, ...]:
-        return tuple(range(len(self.type.shape)))
+        return self.session.var(self, tuple(range(self.ndim)) if axis is None else axis, ddof)
 
     def reshape(self, *shape: int | Sequence[int]) -> TensorRef:
         """Same entries, row-major, in a new shape; one dimension may be -1."""
-        given: Any = shape[0] if len(shape) == 1 else shape  # its reader checks it
-        return self.session.reshape(self, given)
+        return self.session.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
     def permute(self, *axes: int | Sequence[int]) -> TensorRef:
         """Axes in a new order."""
-        given: Any = axes[0] if len(axes) == 1 else axes  # its reader checks it
-        return self.session.permute(self, given)
+        return self.session.permute(self, axes[0] if len(axes) == 1 else axes)  # type: ignore[arg-type]
 
     def transpose(self, axis0: int, axis1: int) -> TensorRef:
         """Two axes swapped."""
@@ -297,8 +282,7 @@ class TensorRef(BaseTensorRef):
 
     def broadcast_to(self, *shape: int | Sequence[int]) -> TensorRef:
         """Broadcast, NumPy alignment."""
-        given: Any = shape[0] if len(shape) == 1 else shape  # its reader checks it
-        return self.session.broadcast_to(self, given)
+        return self.session.broadcast_to(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
     def flatten(self) -> TensorRef:
         """One axis, row-major."""

@@ -41,7 +41,10 @@ def is_number(x: object) -> TypeGuard[Number]:
 
 def binary(op: str, a: object, b: object) -> TensorRef:
     """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
-    s = a.session if is_ref(a) else b.session  # type: ignore[attr-defined]
+    ref: Any = a if isinstance(a, BaseTensorRef) else b
+    s = ref._token._session()  # quicker than the property, which says what is wrong
+    if s is None:
+        s = ref.session
     key, x, y, _, out, after = s._next
     if key is op and (x is a or same(x, a)) and (y is b or same(y, b)):
         s._next = after

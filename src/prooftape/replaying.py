@@ -259,6 +259,9 @@ class Replaying(Recorder):
         key, a, shape, rest, out, after = self._next
         if key is LEAF and a == kind and same(rest[0].name, name) and rest[0].requires_grad is grad:
             array = self._simple(value, shape)
+            if array is None and not isinstance(value, (Handle, Param)):
+                array = self._given(value, f"{kind} {name or ''}".strip())
+                array = array if array.shape == shape else None
             if array is not None:
                 rest[1][0] = value if array is value else None  # an engine's own array: see `input`
                 self._fed.append(array)

@@ -85,7 +85,10 @@ def same(expected: object, given: object) -> bool:
     if kind is int or kind is str or kind is Fraction:
         return expected == given
     if isinstance(given, slice):
-        return all(same(getattr(expected, p), getattr(given, p)) for p in ("start", "stop", "step"))
+        assert isinstance(expected, slice)
+        if not same(expected.start, given.start) or not same(expected.stop, given.stop):
+            return False
+        return same(expected.step, given.step)
     if isinstance(given, np.generic):
         return given.dtype.kind in "biuf" and given.tobytes() == expected.tobytes()  # type: ignore[attr-defined]
     return False
@@ -94,10 +97,7 @@ def same(expected: object, given: object) -> bool:
 def _all_same(expected: Sequence[object], given: Sequence[object]) -> bool:
     if len(expected) != len(given):
         return False
-    for e, g in zip(expected, given, strict=True):  # noqa: SIM110  (a generator costs more than the work)
-        if e is not g and not same(e, g):  # small integers are identical with their equals
-            return False
-    return True
+    return all(map(operator.is_, expected, given)) or all(map(same, expected, given))  # small integers are
 
 
 def same_list(expected: object, given: object) -> bool:

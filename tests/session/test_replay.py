@@ -111,6 +111,18 @@ def test_what_differs_is_recorded_as_it_is_said(body: Body, other: Body) -> None
     assert len(s) == len(plain)
 
 
+@pytest.mark.parametrize(
+    "value", [M.tolist(), M.astype(np.float64), np.asfortranarray(M), M.astype(np.int64)]
+)
+def test_inputs_that_need_a_conversion_match_too(value: Any) -> None:
+    s = trained(BODIES["method"])
+    y = step(s, BODIES["method"], value)
+    assert s.stats() == Stats(1, 0, None, 1)
+    np.testing.assert_array_equal(y.value, M)
+    with pytest.raises(ProofTapeError, match="input x: expected real numbers, got booleans"):
+        step(s, BODIES["method"], M > 0)
+
+
 def test_one_and_true_are_told_apart() -> None:
     def body(flag: Any) -> Body:
         return lambda s, x: s.full((2,), flag)
