@@ -48,11 +48,10 @@ class Recompilations:
             return
         self.warned = True
         self._made.clear()
-        within = "step" if self.steps <= 1 else f"last {min(self.steps, WINDOW)} steps"
         message = (
-            f"{self.what} was compiled for {n} different structures within the {within}; the last time "
-            f"because {reason()}. Every structure is compiled once: pad to a few fixed sizes, and pass as an "
-            "array what changes from step to step"
+            f"{self.what} was compiled for {n} different structures within the last {WINDOW} steps; the last "
+            f"time because {reason()}. Every structure is compiled once: pad to a few fixed sizes, and pass "
+            "as an array what changes from step to step"
         )
         warnings.warn(message, RecompilationWarning, stacklevel=_outside())
 

@@ -21,6 +21,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.errors import DonatedError, OperandError
 from prooftape.op import Call
 from prooftape.param import WATCHERS, Param, values_change
+from prooftape.recompilation import Recompilations, graphs_difference
 from prooftape.xla import compiling, lowerings
 from prooftape.xla.bank import Bank, Memory
 from prooftape.xla.program import (
@@ -139,6 +140,8 @@ class Engine:
         self.dtype = np.dtype("float64" if self.wide else "float32")
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.hits = self.misses = 0
+        self._latest: Any = None  # the structure of the step compiled last
+        self._recompilations = Recompilations("a step of this session")
         self.compile_seconds = 0.0
         self.from_cache = 0
         self.compiled: list[str] = []
@@ -530,6 +533,8 @@ class Engine:
         if program.ran and not self.wide and not self.observed:
             results = program.fast(*arguments)
         else:
+            if not program.ran:
+                self._notice(s, plan)
             results = self.first(program, program.fast, arguments)
         bank.stepped(results[0])
         if memory is not None:
@@ -540,6 +545,18 @@ class Engine:
         now.stepped, now.gone, now.kept = plan, bank.params, kept
         self._hand_out(now, plan, root, quick, bank, memory, arguments, results)
         return program
+
+    def _notice(self, s: Session, plan: Plan) -> None:
+        """Count a step that has to be compiled; too many different ones are worth a warning."""
+        st, last = plan.structure, self._latest
+        self._latest = st
+
+        def reason() -> str:
+            names = [self._leaf(s, i).name for i in range(st.base)]
+            return graphs_difference((last.leaves, last.nodes), (st.leaves, st.nodes), names)
+
+        self._recompilations.steps = s._generation
+        self._recompilations.compiled(st, reason)
 
     def _step_program(
         self, plan: Plan, key: Any, root: int, up: Update, seed: Any
