@@ -29,6 +29,11 @@ class Bounded(NamedTuple):
     error: Arr
     name: Arr | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of all three."""
+        return self.value.shape
+
 
 def grain(x: Arr) -> Arr:
     """The largest power of two that divides each entry; infinity for 0, 0 for what is not finite."""

@@ -124,7 +124,7 @@ class Now:
         self.nats: Arr | None = None  # the naturals to compute with, if not the present ones
         self.others: dict[int, Any] = {}  # leaf values put on the device
         self.grads: Any = None  # cotangents that a step has handed out
-        self.handed: tuple[int, Any, int] = (-1, None, 0)  # their root, seed, and the changes of naturals before
+        self.handed: tuple[int, Any, int] = (-1, None, 0)  # their root, seed, and changes of naturals
 
 
 class Engine:
@@ -571,9 +571,7 @@ class Engine:
         program = self.program(
             st,
             key,
-            lambda: step_program(
-                st, layout, root, up, values_out, grads_out, seed is not None, self.donate
-            ),
+            lambda: step_program(st, layout, root, up, values_out, grads_out, seed is not None, self.donate),
         )
         plan.steps[key] = found = (program, values_out, grads_out)
         return found

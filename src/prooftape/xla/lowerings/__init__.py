@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from prooftape.errors import AttributeValueError
+from prooftape.errors import AttributeValueError, ValueTypeError
 from prooftape.op import Call
 from prooftape.xla.lowerings import attention, convolution, linear, losses, norms, pooling, softmax
 from prooftape.xla.lowerings.lowering import Lowering, Rules, rules_of
@@ -30,7 +30,10 @@ def enabled(choice: bool | Collection[str]) -> frozenset[str]:
     """What `Session(lowerings=…)` was given, as a set of names: True all, False none, or names."""
     if isinstance(choice, bool):
         return frozenset(names()) if choice else frozenset()
-    chosen = {choice} if isinstance(choice, str) else set(choice)
+    given = [choice] if isinstance(choice, str) else choice
+    if not isinstance(given, Collection) or not all(isinstance(name, str) for name in given):
+        raise ValueTypeError(f"lowerings: expected True, False or names, got {choice!r}")
+    chosen = set(given)
     unknown = sorted(chosen - set(names()), key=str)
     if unknown:
         raise AttributeValueError(
