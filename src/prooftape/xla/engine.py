@@ -445,7 +445,8 @@ class Engine:
             if id < len(later.structure):
                 later.read_later.add(id)
         if id < st.base:
-            found = plan.layout.leaves(self._params(s, plan, now), self._others(s, plan))[id]
+            kind, i = plan.layout.sources[id]
+            found = (self._others(s, plan) if kind else self._params(s, plan, now))[i]
             return np.array(found) if id in plan.params else found
         arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan))
         layout = plan.layout
