@@ -92,7 +92,7 @@ class Clock:
         self._segments.append((self.phase, self._mark, now))
         self._above.append(self.phase)
         self.phase = phase
-        self._step.calls += 1
+        self._step.calls += phase is not SELF
         self._mark = mark = perf_counter()
         self._lost += mark - now
 

@@ -171,9 +171,7 @@ class Profile:
         clock = self.clock
         if not clock.running or not clock.is_mine():
             return
-        lived = clock._step.calls > 0
-        if lived:
-            clock.split()
+        clock.split()
         if self._limit is not None and sum(1 for step in clock.steps if step.calls) >= self._limit:
             self.stop()
 

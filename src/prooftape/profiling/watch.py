@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 METHODS: Final = {
-    "inputs": "param add_leaf input use input_nat input_nat_vec set_nat set_nat_vec",
+    "inputs": "add_leaf input use input_nat input_nat_vec set_nat set_nat_vec",
     "record": "const constant_operand apply commit run_graph mk_idx mk_leaf_idx ref",
     "tangent": "_jvp",
     "read": "get_value _on_host",
