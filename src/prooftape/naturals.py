@@ -22,8 +22,8 @@ def natural(value: object, what: str) -> int:
 
 def naturals(values: object, what: str) -> NDArray[np.int64]:
     """A fresh vector of naturals below 2^62; `what` names it in errors."""
-    if values.__class__ is np.ndarray and values.dtype == np.int64 and values.ndim == 1 and values.size:  # type: ignore[attr-defined]
-        given: NDArray[np.int64] = values  # type: ignore[assignment]
+    if values.__class__ is np.ndarray and values.dtype == np.int64 and values.ndim == 1 and values.size:
+        given: NDArray[np.int64] = values
         if np.maximum.reduce(given.view(np.uint64)) < MAX_NAT:  # a negative number is a huge one there
             return given.copy()
     try:

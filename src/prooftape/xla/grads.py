@@ -13,7 +13,9 @@ from prooftape.grads import Grads, owner_check
 from prooftape.handle_methods import TensorRef
 from prooftape.scalars import Scalar
 from prooftape.types import REAL, TensorType
-from prooftape.xla.engine import Engine, Owed, Plan
+from prooftape.xla.engine import Engine
+from prooftape.xla.pending import Owed
+from prooftape.xla.plan import Plan
 
 if TYPE_CHECKING:
     from prooftape.session import Session

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from prooftape.arrays.structure import Arr
 from prooftape.errors import MeshError, ShapeError, found
 from prooftape.graph import Graph, Leaf
+from prooftape.xla.arguments import MAX_PLANS
 from prooftape.xla.bank import Memory
-from prooftape.xla.engine import MAX_PLANS, Engine, Plan, Rows
+from prooftape.xla.engine import Engine
+from prooftape.xla.plan import Plan, Rows
 from prooftape.xla.processes import Processes, Sharded, digest
 from prooftape.xla.program import Program, Update
 from prooftape.xla.structure import Structure

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from prooftape.errors import MeshError, WorkerLostError
 AGREE_SECONDS: Final = 300.0
 """How long a process waits for another one to reach the same call: it may be loading data or compiling."""
 SLICE_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 5.0
 # what the failures that a lost process causes have in their texts: gloo's, NCCL's, the coordinator's
 LOST: Final = (
     "gloo",
@@ -48,17 +49,17 @@ class Processes:
     """The processes of a mesh that has devices of several."""
 
     def __init__(self, mesh: Mesh) -> None:
-        self.ids = sorted({d.process_index for d in mesh.devices.ravel()})
+        self.ids = _processes(mesh)
         self.me = jax.process_index()
         self._calls = 0
-        if self.me not in self.ids:
-            raise MeshError(f"mesh: none of its devices is of this process ({self.me}); it has no part in it")
 
     @classmethod
     def of(cls, mesh: Mesh) -> Processes | None:
         """The processes of a mesh; None when there is but this one."""
-        several = len({d.process_index for d in mesh.devices.ravel()}) > 1
-        return cls(mesh) if several else None
+        ids, me = _processes(mesh), jax.process_index()
+        if me not in ids:
+            raise MeshError(f"mesh: none of its devices is of this process ({me}), which has no part in it")
+        return cls(mesh) if len(ids) > 1 else None
 
     def guarded(self, form: Callable[..., Any]) -> Callable[..., Any]:
         """A program that waits for its results, so that a process lost meanwhile is noticed here."""
@@ -101,6 +102,7 @@ class Processes:
                 continue
             theirs = self._wait(client, f"{name}/{other}", what, other)
             if theirs != mine:
+                self._linger(client, f"{name}/seen")
                 raise MeshError(
                     f"mesh: the processes differ at their agreement {self._calls}: process {self.me} has "
                     f"{mine}, process {other} has {theirs}; all processes must record the same graph and "
@@ -121,6 +123,17 @@ class Processes:
                     "s: it has died, is stuck, or makes other calls. Start again from the last checkpoint. "
                     f"JAX says: {' '.join(str(e).split())[:200]}"
                 ) from e
+
+    def _linger(self, client: Any, name: str) -> None:
+        """Let the others see it too, before the end of this process takes the store away."""
+        with suppress(jax.errors.JaxRuntimeError, ValueError):
+            client.key_value_set(f"{name}/{self.me}", "")
+            for other in self.ids:
+                client.blocking_key_value_get(f"{name}/{other}", int(LINGER_SECONDS * 1000))
+
+
+def _processes(mesh: Mesh) -> list[int]:
+    return sorted({d.process_index for d in mesh.devices.ravel()})
 
 
 def digest(*parts: bytes) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from prooftape.grads import Grads
 from prooftape.param import Param
 from prooftape.xla.bank import Memory
-from prooftape.xla.engine import Engine, Plan, Rows
+from prooftape.xla.engine import Engine
 from prooftape.xla.grads import XlaGrads
+from prooftape.xla.plan import Plan, Rows
 from prooftape.xla.program import Update
 
 if TYPE_CHECKING:
