@@ -64,7 +64,7 @@ def forget_programs(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("scalar", "optimizer"), [("float32", True), ("float64", False)])
+@pytest.mark.parametrize(("scalar", "optimizer"), [("float32", True), ("float32", False), ("float64", False)])
 def test_a_profile_changes_no_bit(engine: str, scalar: str, optimizer: bool) -> None:
     plain = training(pt.Session(scalar, engine), optimizer)(5)
     forget_programs(engine)
@@ -77,10 +77,11 @@ def test_a_profile_changes_no_bit(engine: str, scalar: str, optimizer: bool) -> 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_phases_add_up_and_every_node_appears(engine: str) -> None:
+@pytest.mark.parametrize("optimizer", [True, False])
+def test_phases_add_up_and_every_node_appears(engine: str, optimizer: bool) -> None:
     forget_programs(engine)
     s = pt.Session(engine=engine)
-    loop = training(s)
+    loop = training(s, optimizer)
     start = time.perf_counter()
     with s.profile() as p:
         inside = time.perf_counter()

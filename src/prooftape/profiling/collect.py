@@ -195,12 +195,14 @@ class Profile:
             found.runs[way] += 1
         clock.leave()
 
-    def ran(self, program: Any, engine: Any, keep: Callable[[], Any], s: Session) -> Ran:
+    def ran(self, program: Any, engine: Any, keep: Callable[[], Any] | None, s: Session) -> Ran:
         """The entry of an XLA program that is about to run."""
         found = self._ran.get(program)
         if found is None:
             locations = s._track.recorded.locations if s._set is not None and s._track else s._locations
-            found = Ran(program, engine, keep() if self.by_node else None, list(locations))
+            found = Ran(
+                program, engine, keep() if keep is not None and self.by_node else None, list(locations)
+            )
             self._ran[program] = found
         return found
 

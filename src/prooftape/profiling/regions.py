@@ -52,7 +52,8 @@ def watch_engine(profile: Profile, s: Session) -> None:
             given = _ready(jax.tree.map(lambda x: _to_device(profile, x, spread), tuple(arguments)))
         clock.leave()
         clock.enter(SELF)
-        ran = profile.ran(program, engine, lambda: jax.tree.map(np.array, given), s)
+        keep = None if spread else lambda: jax.tree.map(np.array, given)
+        ran = profile.ran(program, engine, keep, s)
         clock.leave()
         clock.enter("compile" if compiles else "program")
         start = time.perf_counter()
@@ -73,6 +74,7 @@ def watch_engine(profile: Profile, s: Session) -> None:
         for name in names.split():
             mine[name] = clock.timed(getattr(engine, name), phase)
     mine["first"] = run_first
+    mine["quick"] = lambda *step: False  # a step that skips the questions skips `first` as well
     engine.observed = True
     s.__dict__["_on_host"] = _on_host
 
@@ -81,7 +83,7 @@ def unwatch_engine(s: Session) -> None:
     """The engine as it was."""
     engine = s._xla
     assert engine is not None
-    for name in ("first", *(n for names in ENGINE_METHODS.values() for n in names.split())):
+    for name in ("first", "quick", *(n for names in ENGINE_METHODS.values() for n in names.split())):
         engine.__dict__.pop(name, None)
     engine.observed = False
 
