@@ -135,3 +135,10 @@ def owner_check(token: Token) -> Callable[[TensorRef, str], None]:
             raise kind(f"{what}: {ref!r} is of another {whose} than these gradients")
 
     return check
+
+
+def checked(what: str, grads: object) -> Grads:
+    """The result of a backward pass, or an error that says what was given instead."""
+    if not isinstance(grads, Grads):
+        raise GradientError(f"{what}: expected the result of a backward pass, got {found(grads)}")
+    return grads

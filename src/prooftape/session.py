@@ -7,12 +7,11 @@ nodes recorded since the last read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prooftape.arrays.floats import LowPrecision
 from prooftape.arrays.structure import Arr
 from prooftape.domains import check_derivative, check_domain
 from prooftape.errors import (
@@ -27,12 +26,13 @@ from prooftape.errors import (
     count,
     found,
 )
-from prooftape.grads import Grads, owner_check
+from prooftape.grads import Grads, checked, owner_check
 from prooftape.graph import Graph, Location, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NatRef, NatVecRef, Token
 from prooftape.numbers import Number, as_number
-from prooftape.op import Call, Op
+from prooftape.on_device import OnDevice
+from prooftape.op import Op
 from prooftape.op_methods import OpMethods
 from prooftape.ops import named_op
 from prooftape.recording import Mark
@@ -40,21 +40,18 @@ from prooftape.scalars import Scalar, as_array
 from prooftape.scalars import scalar as named
 from prooftape.semantics import jvp_ctx
 from prooftape.tape import Instr, ancestors, backward_dense_from, forward_from
-from prooftape.taped import Taped
 from prooftape.torch_names import SESSION, names_in, point_elsewhere
-from prooftape.types import BOOL, REAL, Shape, TensorType
+from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
     from prooftape.param import Param
-    from prooftape.training.optimizer import Optimizer
-    from prooftape.xla.engine import Engine
 
 ENGINES = ("numpy", "xla")
 DOMAINS = ("ieee", "raise")
 SCALAR = TensorType.of(())
 
 
-class Session(Taped, OpMethods):
+class Session(OnDevice, OpMethods):
     """An eager-style session. Every op of the table is a method: `y = s.matmul(w, x)`.
 
     scalar: `float32` (default), `float64`, `bfloat16`, `float16`, `rational`, `modular(p)`.
@@ -89,26 +86,15 @@ class Session(Taped, OpMethods):
         self.engine = engine
         self.domain = domain
         super().__init__(scalar, requires_grad_by_default)
-        self._xla: Engine | None = None
         if engine == "xla":
-            from prooftape.xla.making import make_engine
-
-            self._xla = make_engine(self.scalar, domain, lowerings, check_flag("donate", donate), mesh)
+            self._use_xla(domain, lowerings, check_flag("donate", donate), mesh)
         self._settings = (lowerings, donate, mesh)
-        self._low = isinstance(self.scalar.xp, LowPrecision)
 
     def _start(self, token: Token) -> None:
         super()._start(token)
         self._needed: list[bool] = []
 
-    def _write_nats(self, start: int, values: Any) -> None:
-        if self._xla is not None:
-            self._xla.nats_change(self)
-        super()._write_nats(start, values)
-
     def _undo(self, mark: Mark) -> None:
-        if self._xla is not None:
-            self._xla.undo(self, mark[0] + mark[1], mark[2])
         super()._undo(mark)
         self._needed = self._needed[: len(self)]
 
@@ -287,7 +273,7 @@ class Session(Taped, OpMethods):
 
     def grad(self, grads: Grads, ref: TensorRef) -> Arr:
         """One gradient: the same as `grads[ref]`."""
-        return _checked("grad", grads)[ref]
+        return checked("grad", grads)[ref]
 
     def _real(self, what: str, ref: TensorRef) -> TensorRef:
         ref = self._operand(what, ref)
@@ -362,7 +348,7 @@ class Session(Taped, OpMethods):
     # -- training -----------------------------------------------------------------------------------
     def param_grads(self, grads: Grads) -> list[tuple[Param, Arr | None]]:
         """Each unfrozen parameter seen by `use`, once, with the sum of its cotangents (None: absent)."""
-        grads = _checked("param_grads", grads)
+        grads = checked("param_grads", grads)
         total: dict[Param, Arr | None] = {}
         for leaf, param in self._used(grads):
             old, new = total.get(param), grads.stored(leaf)
@@ -384,7 +370,7 @@ class Session(Taped, OpMethods):
             raise ValueTypeError(f"sgd_step_all: lr: {e}") from None
         if not 0 <= rate < float("inf"):
             raise AttributeValueError(f"sgd_step_all: lr must be a finite number >= 0, got {lr}")
-        xp, grads = self.scalar.xp, _checked("sgd_step_all", grads)
+        xp, grads = self.scalar.xp, checked("sgd_step_all", grads)
         if self._xla is not None:
             from prooftape.xla.stepping import sgd
 
@@ -401,55 +387,6 @@ class Session(Taped, OpMethods):
         for param, new in updates:
             if new is not None:
                 param.store(new)
-
-    def _optimize(
-        self, rule: Optimizer, grads: Grads, memory: object, state: Callable[[], object]
-    ) -> object | None:
-        """A step by an optimizer's rule on the device: its memory there, or None on the NumPy engine."""
-        if self._xla is None:
-            return None
-        from prooftape.xla.stepping import optimize
-
-        return optimize(self, self._xla, _checked("step", grads), rule, memory, state)
-
-    def _lowering(self) -> Callable[[Call], str | None] | None:
-        return None if self._xla is None else self._xla.lowering
-
-    def _hold(self, param: Param) -> Arr:
-        if self._xla is None:
-            return param.stored
-        return self._xla.hold(self, param)  # type: ignore[return-value]  # stands for the array
-
-    def _simple(self, value: object, shape: Shape) -> Arr | None:
-        found = super()._simple(value, shape)
-        if found is None and self._xla is not None:
-            found = self._xla.simple(value, shape)
-        return found
-
-    def _host_value(self, value: Any) -> Arr:
-        if isinstance(value, np.ndarray):
-            return value
-        assert self._xla is not None
-        device = hasattr(value, "sharding")
-        return self._on_host(value if device else self._xla.leaf_value(self, value))
-
-    def _given(self, value: object, what: str) -> Arr:
-        own = None if self._xla is None else self._xla.leaf(value)
-        return super()._given(value, what) if own is None else own
-
-    def _on_host(self, value: Any, dtype: str = REAL) -> Arr:
-        """A device value as a user may keep it."""
-        array = np.asarray(value) if self._xla is None else self._xla.on_host(value)
-        if dtype == BOOL or (array is not value and not array.flags.writeable and not self._low):
-            return array
-        return self.scalar.to_user(array)
-
-    def _used(self, grads: Grads) -> list[tuple[int, Param]]:
-        """Leaf and parameter of every unfrozen `use`; checks that the gradients are of this recording."""
-        for leaf in self._params:
-            grads._id(TensorRef(self._token, leaf, self._leaves[leaf].type))
-            break
-        return [(leaf, p) for leaf, p in self._params.items() if p.requires_grad]
 
     def _stepped(self, param: Param, leaf: int, grads: Grads, rate: Number) -> Arr | None:
         g, owned = grads.take(leaf)
@@ -493,12 +430,6 @@ def located(e: ScalarError, locations: Sequence[Location | None]) -> ScalarError
     """The error with the source line of its node."""
     where = None if e.node is None else locations[e.node]
     return ScalarError(f"{e} recorded at {where}", node=e.node) if where else e
-
-
-def _checked(what: str, grads: object) -> Grads:
-    if not isinstance(grads, Grads):
-        raise GradientError(f"{what}: expected the result of a backward pass, got {found(grads)}")
-    return grads
 
 
 point_elsewhere(Session, SESSION)

@@ -25,7 +25,7 @@ from prooftape.xla.plan import MAX_INDEX, Now, Plan, Rows
 from prooftape.xla.structure import structure
 
 if TYPE_CHECKING:
-    from prooftape.session import Session
+    from prooftape.on_device import OnDevice
 
 MAX_PLANS: Final = 64
 
@@ -79,20 +79,20 @@ class Arguments:
         # numbers of a low precision have to be rounded first
         return value if fits and self.scalar in ("float32", "float64") else None
 
-    def now(self, s: Session) -> Now:
+    def now(self, s: OnDevice) -> Now:
         """The state of the present recording, fresh after a reset."""
         now = self._now
         if now.generation != s._generation:
             now = self._now = Now(s._generation)
         return now
 
-    def nats_change(self, s: Session) -> None:
+    def nats_change(self, s: OnDevice) -> None:
         """To be called before naturals change: values are out of date, gradients asked for before are not."""
         now = self.now(s)
         now.written.append(s._nats)
         now.known.clear()
 
-    def undo(self, s: Session, end: int, nats: Arr) -> None:
+    def undo(self, s: OnDevice, end: int, nats: Arr) -> None:
         """To be called before the recording goes back to `end` entries and these naturals."""
         if s._nats is not nats:
             self.nats_change(s)
@@ -100,7 +100,7 @@ class Arguments:
         for i in [i for i in known if i >= end]:
             del known[i]
 
-    def plan(self, s: Session, root: int) -> Plan:
+    def plan(self, s: OnDevice, root: int) -> Plan:
         """The plan for the recorded graph up to `root`."""
         track = s._track if s._set is not None else None
         if track is not None:
@@ -127,14 +127,14 @@ class Arguments:
             track.prefixes[root, self] = found
         return found
 
-    def _others(self, s: Session, plan: Plan) -> list[Any]:
+    def _others(self, s: OnDevice, plan: Plan) -> list[Any]:
         """Frozen parameters, then the leaves that are no parameters."""
         frozen = self._at_use(s, plan, self.now(s), plan.frozen) if plan.frozen.params else []
         if s._set is not None:
             return [*frozen, *s._fed]
         return [*frozen, *[v for i, v in enumerate(s._leaf_values) if i not in s._params]]
 
-    def _nats(self, s: Session, plan: Plan) -> list[Any]:
+    def _nats(self, s: OnDevice, plan: Plan) -> list[Any]:
         st = plan.structure
         if not st.slots:
             return []
@@ -153,11 +153,11 @@ class Arguments:
         nats = s._nats if self._now.nats is None else self._now.nats
         return [np.minimum(nats[a : a + k], MAX_INDEX).astype(np.int32) for a, k in st.slots]
 
-    def _params(self, s: Session, plan: Plan, now: Now) -> list[Any]:
+    def _params(self, s: OnDevice, plan: Plan, now: Now) -> list[Any]:
         """The trained parameters' values at their `use`."""
         return self._at_use(s, plan, now, plan.trained)
 
-    def _at_use(self, s: Session, plan: Plan, now: Now, bank: Bank, lost: bool = False) -> list[Any]:
+    def _at_use(self, s: OnDevice, plan: Plan, now: Now, bank: Bank, lost: bool = False) -> list[Any]:
         """The values that a bank's parameters had at their `use`; `lost`: None for those a step was given."""
         held = self._held(s, plan)
         current = bank.claim()
@@ -185,7 +185,7 @@ class Arguments:
             found.append(c)
         return found
 
-    def _held(self, s: Session, plan: Plan) -> dict[Param, list[Held]] | None:
+    def _held(self, s: OnDevice, plan: Plan) -> dict[Param, list[Held]] | None:
         """What each parameter was at its uses; None: the same as now, unless a step has changed it."""
         values: Any = s._captured
         if s._set is None:
@@ -197,20 +197,20 @@ class Arguments:
             held.setdefault(p, []).append(v)
         return held
 
-    def leaf_value(self, s: Session, held: Held) -> Arr:
+    def leaf_value(self, s: OnDevice, held: Held) -> Arr:
         """The value of a parameter's leaf on the host."""
         now = self._now
         kept = now.kept.get(held.param) if now.generation == s._generation else None
         return held.read() if kept is None else np.array(kept)
 
-    def hold(self, s: Session, param: Param) -> Held:
+    def hold(self, s: OnDevice, param: Param) -> Held:
         """A parameter's value as a leaf of the present recording, which may have changed it since."""
         now = self._now
         if now.generation != s._generation or param not in now.gone:
             return Held(param)
         return Held(param, now.kept.get(param, GONE))
 
-    def unchanged(self, s: Session, plan: Plan) -> bool:
+    def unchanged(self, s: OnDevice, plan: Plan) -> bool:
         """Whether every trained parameter still has the value it had at its `use`."""
         bank = plan.trained
         bank.claim()

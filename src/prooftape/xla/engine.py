@@ -33,7 +33,7 @@ from prooftape.xla.program import (
 from prooftape.xla.structure import Structure
 
 if TYPE_CHECKING:
-    from prooftape.session import Session
+    from prooftape.on_device import OnDevice
     from prooftape.xla.grads import XlaGrads
 
 
@@ -54,11 +54,11 @@ class Engine(Arguments):
         found = now.known.get(id)
         return found() if found.__class__ is Owed else found
 
-    def gradients_of(self, s: Session, root: int) -> XlaGrads:
+    def gradients_of(self, s: OnDevice, root: int) -> XlaGrads:
         """Gradients of a scalar, to be computed when they are asked for."""
         return self._grads(s, self, root, None)
 
-    def quick(self, s: Session, grads: object, rate: object) -> bool:
+    def quick(self, s: OnDevice, grads: object, rate: object) -> bool:
         """A step like the last one, if all is as it was then; else False and nothing done."""
         if s._set is None or grads.__class__ is not self._grads or grads._token is not s._token:
             return False
@@ -159,7 +159,7 @@ class Engine(Arguments):
 
     # -- values ---------------------------------------------------------------------------------------
 
-    def value(self, s: Session, id: int) -> Any:
+    def value(self, s: OnDevice, id: int) -> Any:
         """The device value of a context id (a NumPy array for a leaf that is no parameter)."""
         now = self.now(s)
         found = now.known.get(id)
@@ -185,7 +185,7 @@ class Engine(Arguments):
 
     # -- cotangents -----------------------------------------------------------------------------------
 
-    def gradients(self, s: Session, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
+    def gradients(self, s: OnDevice, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
         """Cotangents of `ids` (and of all trained parameters' leaves), None where absent."""
         now, plan = self.now(s), self.plan(s, root)
         if now.stepped is not None:
@@ -203,13 +203,13 @@ class Engine(Arguments):
             now.known.setdefault(root, value)
         return dict(zip(wanted, found, strict=True))
 
-    def _leaf(self, s: Session, i: int) -> Any:
+    def _leaf(self, s: OnDevice, i: int) -> Any:
         track = s._track
         return track.recorded.leaves[i] if s._set is not None and track is not None else s._leaves[i]
 
     # -- tangents -------------------------------------------------------------------------------------
 
-    def tangent(self, s: Session, out: int, tangents: Sequence[Any]) -> Any:
+    def tangent(self, s: OnDevice, out: int, tangents: Sequence[Any]) -> Any:
         """Tangent of `out`, None when absent."""
         now, plan = self.now(s), self.plan(s, out)
         if now.stepped is not None:
@@ -233,7 +233,7 @@ class Engine(Arguments):
         return found
 
     def step(
-        self, s: Session, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
+        self, s: OnDevice, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
     ) -> Program:
         """One training step: parameters and memory get their new values."""
         now, bank = self.now(s), plan.trained
@@ -278,7 +278,7 @@ class Engine(Arguments):
         self._hand_out(now, plan, root, quick, bank, memory, arguments, results)
         return program
 
-    def _notice(self, s: Session, plan: Plan) -> None:
+    def _notice(self, s: OnDevice, plan: Plan) -> None:
         """Count a step that has to be compiled; too many different ones are worth a warning."""
         st, last = plan.structure, self._latest
         self._latest = st
@@ -309,7 +309,13 @@ class Engine(Arguments):
         return found
 
     def update(
-        self, s: Session, plan: Plan, up: Update, memory: Memory | None, rows: Rows, gradients: dict[int, Any]
+        self,
+        s: OnDevice,
+        plan: Plan,
+        up: Update,
+        memory: Memory | None,
+        rows: Rows,
+        gradients: dict[int, Any],
     ) -> Program:
         """The update alone, for gradients that are known."""
         now, st, bank = self.now(s), plan.structure, plan.trained

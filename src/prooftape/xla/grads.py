@@ -18,13 +18,13 @@ from prooftape.xla.pending import Owed
 from prooftape.xla.plan import Plan
 
 if TYPE_CHECKING:
-    from prooftape.session import Session
+    from prooftape.on_device import OnDevice
 
 
 class XlaGrads(Grads):
     """See `Grads`. Nothing is computed until a cotangent is read, or a step takes them all."""
 
-    def __init__(self, session: Session, engine: Engine, root: int, seed: Any) -> None:
+    def __init__(self, session: OnDevice, engine: Engine, root: int, seed: Any) -> None:
         self._session = session
         self._engine = engine
         self._token = session._token

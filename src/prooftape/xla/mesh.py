@@ -30,7 +30,7 @@ from prooftape.xla.program import Program, Update
 from prooftape.xla.structure import Structure
 
 if TYPE_CHECKING:
-    from prooftape.session import Session
+    from prooftape.on_device import OnDevice
 
 AXIS = "batch"
 
@@ -140,7 +140,7 @@ class MeshEngine(Engine):
         array = self.leaf(value)
         return array if array is not None and array.shape == shape else None
 
-    def divided(self, s: Session, plan: Plan) -> tuple[list[bool], list[bool]]:
+    def divided(self, s: OnDevice, plan: Plan) -> tuple[list[bool], list[bool]]:
         """Which leaves that are no parameters, and which vectors of naturals, are divided.
 
         The batch is the first axis of the first input that has one, else the first vector of naturals;
@@ -172,7 +172,7 @@ class MeshEngine(Engine):
         along = [leaf.kind == "input" and bool(t := leaf.type.shape) and mine(t[0]) for leaf in leaves]
         return along, [mine(length) for _, length in st.slots]
 
-    def _others(self, s: Session, plan: Plan) -> list[Any]:
+    def _others(self, s: OnDevice, plan: Plan) -> list[Any]:
         given = super()._others(s, plan)
         if len(self._placing) > 4 * MAX_PLANS:
             self._placing.clear()
@@ -189,7 +189,7 @@ class MeshEngine(Engine):
             placed.append(before[1])
         return placed
 
-    def _nats(self, s: Session, plan: Plan) -> list[Any]:
+    def _nats(self, s: OnDevice, plan: Plan) -> list[Any]:
         # the callers have asked for the other arrays of the same plan just before
         given = super()._nats(s, plan)
         return [self._place(v, d) for v, d in zip(given, self._nats_divided, strict=True)]
@@ -244,7 +244,7 @@ class MeshEngine(Engine):
             self._agree(what)
 
     # -- running ------------------------------------------------------------------------------------------
-    def quick(self, s: Session, grads: object, rate: object) -> bool:
+    def quick(self, s: OnDevice, grads: object, rate: object) -> bool:
         """False: inputs have to be placed first."""
         return False
 
@@ -257,22 +257,22 @@ class MeshEngine(Engine):
             self._agree(f"the program {key[0]}", repr(key).encode(), graph.digest().encode())
         return super().program(st, key, make)
 
-    def value(self, s: Session, id: int) -> Any:
+    def value(self, s: OnDevice, id: int) -> Any:
         """The value of a context id, on every device."""
         found = super().value(s, id)
         return found if isinstance(found, np.ndarray) else self.devices.gather(found)
 
-    def gradients(self, s: Session, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
+    def gradients(self, s: OnDevice, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
         """Cotangents, on every device."""
         return super().gradients(s, root, self._seed(seed), ids)
 
     def step(
-        self, s: Session, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
+        self, s: OnDevice, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
     ) -> Program:
         """One training step: see `Engine.step`."""
         return super().step(s, plan, root, self._seed(seed), up, memory, rows)
 
-    def tangent(self, s: Session, out: int, tangents: Sequence[Any]) -> Any:
+    def tangent(self, s: OnDevice, out: int, tangents: Sequence[Any]) -> Any:
         """Tangent of `out`, None when absent."""
         return super().tangent(s, out, [self._seed(t) for t in tangents])
 

@@ -16,8 +16,7 @@ from prooftape.xla.plan import Plan, Rows
 from prooftape.xla.program import Update
 
 if TYPE_CHECKING:
-    from prooftape.session import Session
-    from prooftape.training.optimizer import Optimizer
+    from prooftape.on_device import OnDevice
 
 
 def _descend(xp: Any, row: Sequence[Any], p: Any, g: Any, old: Any) -> tuple[Any, list[Any]]:
@@ -32,7 +31,7 @@ def _plan(grads: XlaGrads) -> Plan:
 
 
 def _step(
-    s: Session, engine: Engine, grads: XlaGrads, plan: Plan, up: Update, memory: Memory | None, rows: Rows
+    s: OnDevice, engine: Engine, grads: XlaGrads, plan: Plan, up: Update, memory: Memory | None, rows: Rows
 ) -> tuple[bool, ...]:
     """Step in one program where nothing has been read yet and nothing changed since; else update alone."""
     now = engine.now(s)
@@ -42,14 +41,14 @@ def _step(
     return engine.update(s, plan, up, memory, rows, grads.device(plan.wanted)).present
 
 
-def _mine(s: Session, grads: Grads) -> XlaGrads | None:
+def _mine(s: OnDevice, grads: Grads) -> XlaGrads | None:
     """The gradients, which must be of the present recording; None if it uses no parameter at all."""
     if not isinstance(grads, XlaGrads) or grads._token is not s._token:
         s._used(grads)
     return grads if isinstance(grads, XlaGrads) and grads._session is s else None
 
 
-def sgd(s: Session, engine: Engine, found: Grads, rate: float) -> None:
+def sgd(s: OnDevice, engine: Engine, found: Grads, rate: float) -> None:
     """`p <- p - rate * g` for every trained parameter."""
     grads = _mine(s, found)
     if grads is None:
@@ -65,7 +64,7 @@ def sgd(s: Session, engine: Engine, found: Grads, rate: float) -> None:
 
 
 def optimize(
-    s: Session, engine: Engine, found: Grads, rule: Optimizer, memory: Any, state: Callable[[], Any]
+    s: OnDevice, engine: Engine, found: Grads, rule: Any, memory: Any, state: Callable[[], Any]
 ) -> Memory:
     """One update by an optimizer's rule; returns its memory on the device.
 
@@ -106,12 +105,12 @@ def optimize(
     return found_memory
 
 
-def _settings(rule: Optimizer) -> tuple[tuple[str, str], ...]:
+def _settings(rule: Any) -> tuple[tuple[str, str], ...]:
     """What the rule bakes into a program: everything but the learning rate."""
     return tuple(sorted((k, repr(v)) for k, v in rule.settings().items() if k != "lr"))
 
 
-def _rule(rule: Optimizer) -> Any:
+def _rule(rule: Any) -> Any:
     names = rule.slots
 
     def update(xp: Any, row: Sequence[Any], p: Any, g: Any, old: Sequence[Any]) -> tuple[Any, list[Any]]:
