@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prooftape.errors import ProofTapeError
+from prooftape.files import cache_folder
 from prooftape.theory import build, sources
 
 PYTHON = (3, 11)
@@ -206,7 +207,7 @@ def _theory(version: str) -> Finding:
     digest = sources.digest(files)[:12]
     if version and build.complete(build.folder_of(files, version), files):
         return Finding(name, "ok", digest, "proofs", use, "")
-    remedy = f"the first certificate compiles it into {build.cache_folder()}, which takes minutes"
+    remedy = f"the first certificate compiles it into {cache_folder()}, which takes minutes"
     return Finding(name, "later", digest, "proofs", use, remedy if version else "")
 
 
