@@ -5,6 +5,9 @@ Needs the extra `xla`. See docs/parallel.md.
 
 from __future__ import annotations
 
+import atexit
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 20
 """After how long a silent process counts as lost, where no collective operation tells sooner."""
+END_SECONDS = 10
+"""How long a process that ends waits for the others to do so."""
 START_SECONDS = 120
 """How long the processes wait for one another at the start."""
 
@@ -54,6 +59,27 @@ def initialize(
             f"distributed.initialize: process {process} of {processes} could not join at {address}: "
             f"{' '.join(str(e).split())[:300]}"
         ) from e
+    atexit.register(_leave)  # runs before JAX's own
+
+
+def _leave() -> None:
+    """End together: JAX ends every process that finds process 0 gone before it has said goodbye itself."""
+    import jax
+    from jax._src import distributed  # JAX has no public way to its coordination service
+
+    from prooftape.xla.processes import Processes
+
+    state: Any = distributed.global_state
+    client, others = state.client, [i for i in range(state.num_processes) if i != state.process_id]
+    if client is None or Processes.lost:
+        return
+    with suppress(RuntimeError, ValueError):  # somebody is lost: nothing to wait for
+        client.wait_at_barrier("prooftape/end", END_SECONDS * 1000)
+        if state.process_id:
+            jax.distributed.shutdown()
+        end = time.monotonic() + END_SECONDS
+        while not state.process_id and client.get_live_nodes(others) and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 def shard(session: Session, part: object) -> Any:

@@ -264,7 +264,7 @@ def test_optimizers_keep_their_memory_on_all_devices() -> None:
 
     one, several = (problem.train(mesh, optimizer=momentum) for mesh in (None, 4))
     same([*several[0], *several[1]], [*one[0], *one[1]])
-    # Adam's first update is lr m / (sqrt(v) + eps): at most lr, and fewer than 16 roundings of equal gradients
+    # Adam's first update is lr m / (sqrt(v) + eps): at most lr, fewer than 16 roundings of equal gradients
     problem.batches = problem.batches[:1]
     lr, unit = 0.125, 2.0**-24
     one, several = (problem.train(mesh, optimizer=lambda: pt.adam(lr=lr)) for mesh in (None, 4))

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -48,6 +48,9 @@ class Sharded(NamedTuple):
 class Processes:
     """The processes of a mesh that has devices of several."""
 
+    lost: ClassVar[bool] = False
+    """Whether one was found to be gone."""
+
     def __init__(self, mesh: Mesh) -> None:
         self.ids = _processes(mesh)
         self.me = jax.process_index()
@@ -79,6 +82,7 @@ class Processes:
             text = str(e)
             if not any(sign in text.lower() for sign in LOST):
                 raise
+            Processes.lost = True
             raise WorkerLostError(
                 f"process {self.me}: a collective operation of the {len(self.ids)} processes "
                 f"{self.ids} failed: another process has died or cannot be reached. Start them again from "
@@ -118,6 +122,7 @@ class Processes:
             except (jax.errors.JaxRuntimeError, ValueError) as e:
                 if "DEADLINE_EXCEEDED" in str(e) and time.monotonic() < end:
                     continue
+                Processes.lost = True
                 raise WorkerLostError(
                     f"process {self.me}: process {other} did not come to {what} within {AGREE_SECONDS:.0f} "
                     "s: it has died, is stuck, or makes other calls. Start again from the last checkpoint. "
