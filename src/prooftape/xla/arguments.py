@@ -165,23 +165,22 @@ class Arguments:
             return current
         found = []
         for i, (p, c) in enumerate(zip(bank.params, current, strict=True)):
-            values = [] if held is None else held[p]
-            for other in values[1:]:
-                if other.array is not values[0].array and not (
-                    other.same(bank, i) and values[0].same(bank, i)
-                ):
-                    raise OperandError(
-                        f"{p!r} was changed between two uses in one recording; engine 'xla' reads a "
-                        "parameter once per recording: use it once, or call reset_tape() after the change"
-                    )
+            values = [] if held is None else held.get(p, [])  # its use may be still to come
             if p in now.kept:
                 c = now.kept[p]
             elif p in now.gone and lost:
                 c = None
-            elif values and not values[0].same(bank, i):
-                c = self.put(values[0].read())
             elif not values and p in now.gone:
                 raise gone(p)
+            elif values:
+                first = values[0]
+                same = first.same(bank, i)
+                if not all(v.array is first.array or (same and v.same(bank, i)) for v in values):
+                    raise OperandError(
+                        f"{p!r} was changed between two uses in one recording; engine 'xla' reads a "
+                        "parameter once per recording: use it once, or call reset_tape() after the change"
+                    )
+                c = c if same else self.put(first.read())
             found.append(c)
         return found
 
