@@ -67,9 +67,13 @@ def test_every_error_of_ours_is_also_the_built_in_one_a_user_would_expect() -> N
         e for e in vars(pt.errors).values()
         if isinstance(e, type) and issubclass(e, ProofTapeError) and e.__module__ == pt.errors.__name__
     }  # fmt: skip
-    elsewhere = {  # tests/training, tests/test_packaging, tests/proofs
+    elsewhere = {  # tests/training, tests/test_packaging, tests/proofs, tests/xla, tests/transforms
         "ProofTapeError",
         "CheckpointError",
+        "CompiledStepError",
+        "DonatedError",
+        "MeshError",
+        "WorkerLostError",
         "MissingExtraError",
         "ProverError",
         "TrustError",

@@ -55,6 +55,7 @@ LIBRARIES = (
     Library("expecttest", "expecttest", "interop", "0.3", "torch's own test samples import it", False),
     Library("mygrad", "mygrad", "bench", "2.3", "benchmarks: a peer", False),
     Library("autograd", "autograd", "bench", "1.8", "benchmarks: a peer", False),
+    Library("tinygrad", "tinygrad", "bench", "0.14", "benchmarks: a peer", False),
 )
 ROCQ = ("coqc", "8.16", "checking the proofs; Debian, Ubuntu: apt-get install coq libcoq-coquelicot")
 COQUELICOT = (
