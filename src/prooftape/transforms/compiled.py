@@ -186,7 +186,8 @@ class CompiledStep:
             positional, keywords = self._backend.rebuild(tree, handles)
             return self.fn(*positional, **keywords)
 
-        scalar = self.scalar or named(_scalar_of(entries))
+        numbers = [x for a, x in zip(arguments, entries, strict=True) if a.kind is NUMBERS]
+        scalar = self.scalar or named(_scalar_of(numbers))
         _check_scalar(self.engine, scalar)
         function, results, nesting = record(self.fn, arguments, entries, call, self._flatten, scalar)
         donate = [k for k, a in enumerate(arguments) if a.kind is NUMBERS and self._gives(a.name)]

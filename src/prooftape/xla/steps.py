@@ -161,10 +161,14 @@ class Step:
     def first(self, entries: Sequence[Any]) -> tuple[Any, float, bool]:
         """Compile and run: (result, seconds, whether it came from the persistent cache)."""
         arguments = self._arguments(entries)
-        with self.context():
-            found, seconds, cached = compiling.first_call(
-                self.program.fast, arguments, self.program.label, None
-            )
+        try:
+            with self.context():
+                found, seconds, cached = compiling.first_call(
+                    self.program.fast, arguments, self.program.label, None
+                )
+        except (RuntimeError, ValueError):
+            self._explain(entries)
+            raise
         return self._finished(found, arguments), seconds, cached
 
     def quick(self) -> Callable[[Sequence[Any]], Any]:
