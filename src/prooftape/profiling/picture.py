@@ -200,7 +200,7 @@ def node_bars(axes: Any, rows: list[Bar]) -> None:
         axes.barh(k, forward, height=0.62, color=COLOURS[first], linewidth=0)
         axes.barh(k, backward, left=forward, height=0.62, color=COLOURS["backward"], linewidth=0)
         below = 0.17 if what else 0.0
-        name, what = short(name, 32), short(what, 44)
+        name, what = short(name, 32), short(what, 48)
         style = {"transform": beside, "va": "center", "clip_on": False}
         axes.text(-0.464, k - below, name, fontsize=9.5, color=INK, fontweight="bold", **style)
         axes.text(-0.464, k + 0.24, what, fontsize=7.5, color=DIM, **style)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 MODULE: Final = "prooftape_profile"
+UPDATE: Final = ("update", -1)
 WAYS: Final = {"f": "forward", "b": "backward"}
 NAME: Final = re.compile(r"pt_([fb])(\d+)_")
 ENGINE_METHODS: Final = {"prepare": "value gradients tangent step update", "to_device": "put"}
@@ -43,18 +44,31 @@ def watch_engine(profile: Profile, s: Session) -> None:
     spread = getattr(engine, "devices", None) is not None  # it places its arguments itself
     on_host = s.__dict__["_on_host"]
 
+    def put(arguments: Sequence[Any]) -> Any:
+        entries, tree = jax.tree.flatten(tuple(arguments))
+        on_host = [k for k, x in enumerate(entries) if not isinstance(x, jax.Array)]
+        if on_host:
+            arrays = [np.asarray(entries[k]) for k in on_host]
+            profile.moved["to_device"].count += len(arrays)
+            profile.moved["to_device"].bytes += sum(a.nbytes for a in arrays)
+            for k, x in zip(on_host, transfer(arrays), strict=True):
+                entries[k] = x
+        return jax.tree.unflatten(tree, entries)
+
+    def transferred(arrays: Sequence[Any]) -> Any:
+        with engine.context():
+            return _ready(jax.device_put(arrays))
+
+    put, mind = clock.timed(put, SELF), clock.timed(profile.ran, SELF)
+    transfer = clock.timed(transferred, "to_device")
+
     def run_first(program: Any, form: Any, arguments: Sequence[Any]) -> Any:
         if not clock.running or not clock.is_mine():
             return first(program, form, arguments)
         compiles = not program.ran or form is not program.fast
-        clock.enter("to_device")
-        with engine.context():
-            given = _ready(jax.tree.map(lambda x: _to_device(profile, x, spread), tuple(arguments)))
-        clock.leave()
-        clock.enter(SELF)
+        given = arguments if spread else put(arguments)
         keep = None if spread else lambda: jax.tree.map(np.array, given)
-        ran = profile.ran(program, engine, keep, s)
-        clock.leave()
+        ran = mind(program, engine, keep, s)
         clock.enter("compile" if compiles else "program")
         start = time.perf_counter()
         try:
@@ -93,17 +107,6 @@ def _ready(results: Any) -> Any:
 
     wait: Any = jax.block_until_ready
     return wait(results)
-
-
-def _to_device(profile: Profile, x: Any, spread: bool) -> Any:
-    import jax
-
-    if isinstance(x, jax.Array) or spread:
-        return x
-    array = np.asarray(x)
-    profile.moved["to_device"].count += 1
-    profile.moved["to_device"].bytes += array.nbytes
-    return jax.device_put(array)
 
 
 # -- afterwards ---------------------------------------------------------------------------------------
@@ -232,8 +235,18 @@ def regions_of(text: str) -> dict[str, tuple[dict[tuple[str, int], int], set[str
         calls[name] = CALLED.findall(line) + others
         metadata = OP_NAME.search(line)
         said = NAME.findall(metadata[1]) if metadata else []
-        node = (WAYS[said[-1][0]], int(said[-1][1])) if said else ("update", -1)
+        node = (WAYS[said[-1][0]], int(said[-1][1])) if said else UPDATE
         own[name] = node if metadata else None
+
+    # what a call runs that is not inlined has lost the node's name, which the call itself still has
+    for name, of in list(own.items()):
+        if of is not None and of != UPDATE:
+            todo = calls[name][:]
+            while todo:
+                for member in inside.get(todo.pop(), ()):
+                    if own[member] in (None, UPDATE):
+                        own[member] = of
+                        todo += calls[member]
 
     def below(name: str, seen: set[str]) -> Iterator[str]:
         for computation in calls.get(name, ()):
@@ -273,11 +286,11 @@ def _add(
         for node, n in marks.items():
             share[node] += seconds * n / sum(marks.values())
         if not marks:
-            share["update", -1] += seconds
+            share[UPDATE] += seconds
         label = _label(st, marks)
         profile.regions.append(Region(ran.program.label, name, marks, label, seconds, ran.runs))
     profile.regions.sort(key=lambda r: -r.seconds * r.runs)
-    profile.update_seconds += ran.runs * share["update", -1]
+    profile.update_seconds += ran.runs * share[UPDATE]
     for id in sorted({id for _, id in traced}):
         call = st.nodes[id - st.base].call
         where = ran.locations[id] if id < len(ran.locations) else None
@@ -295,6 +308,6 @@ def _label(st: Any, marks: dict[tuple[str, int], int]) -> str:
         if ops:
             more = f" and {len(ops) - 4} more" if len(ops) > 4 else ""
             parts.append(f"{way}: {', '.join(ops[:4])}{more}")
-    if ("update", -1) in marks or not parts:
+    if UPDATE in marks:
         parts.append("update and the rest")
-    return "; ".join(parts)
+    return "; ".join(parts) or "a copy or another without a name"

@@ -44,13 +44,13 @@ def lines(p: Profile) -> list[str]:
 def _nodes(p: Profile) -> list[str]:
     found = p.nodes
     if not found:
-        return ["no node was run"]
+        return ["no node was timed" if "program" in p.phases else "no node was run"]
     whole = sum(n.seconds for n in found)
     heads = f"{'forward':>10}{'backward':>10}{'share':>8}{'runs':>7}"
     whole += p.update_seconds
     out = [f"{'node':8}{'op':22}{'result':24}{'line':22}{heads}"]
     for n in found[:ROWS]:
-        place = f"%{n.id:<7}{short(n.op, 21):22}{short(n.shape, 23):24}{short(n.line, 21):22}"
+        place = f"%{n.id:<7}{short(n.op, 21):22}{short(n.shape, 23):24}{short_line(n.line, 21):22}"
         times = f"{time(each(n, n.forward)):>10}{time(each(n, n.backward)):>10}"
         out.append(f"{place}{times}{percent(n.seconds, whole):>8}{n.runs:>7}")
     rest = found[ROWS:]
@@ -89,8 +89,13 @@ def explained(p: Profile) -> list[str]:
         out.append("engine numpy: times of nodes were taken in the steps themselves; each is that of one run")
     if "xla" in p.engines:
         out.append(
-            "engine xla: while profiled, each program is waited for, so nothing overlaps; regions were timed "
-            "afterwards, by running each program again, compiled once more with the names of the nodes"
+            "engine xla: while profiled, arguments are put on the device before the call and each program is "
+            "waited for, so nothing overlaps and a step takes longer"
+        )
+    if p.regions:
+        out.append(
+            "engine xla: regions were timed afterwards, by running each program again, compiled once more "
+            "with the names of the nodes"
         )
         out.append(
             "engine xla: the time of a region is divided among its nodes by their numbers of instructions: "
@@ -173,6 +178,11 @@ def each(n: NodeTime, seconds: float) -> float:
 def short(text: str, most: int) -> str:
     """Text that fits into a column."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def short_line(text: str, most: int) -> str:
+    """File and line that fit into a column: the line matters most."""
+    return text if len(text) <= most else "…" + text[-(most - 1) :]
 
 
 def moved(p: Profile) -> str:
