@@ -38,6 +38,9 @@ SHARES = {"float32": 14, "float64": 4, "bfloat16": 2}
 PARTS = 10
 """Tests that the graphs of a scalar are split into, so that several processes share them."""
 OPS = sorted(table())
+LEAST_OF_OP = {"float32": 0.8, "float64": 0.8, "bfloat16": 0.5}
+"""The same for one op. In bfloat16 a row's largest entry is often not certain (reduce_max, softmax), and of
+the cotangents that reach the queries of attention the model of XLA claims nothing."""
 LEAST_CLAIMS = {"float32": 0.97, "float64": 0.97, "bfloat16": 0.95}
 """A bound must say something about nearly every entry, or agreement means little."""
 
@@ -164,7 +167,7 @@ def test_some_ops(name: str) -> None:
 def test_every_sample_of_every_op(name: str, scalar: str) -> None:
     report = op_report(name, scalar, None if scalar == "float32" else 2)
     assert report, report
-    assert report.claims >= 0.9 * report.entries, report
+    assert report.claims >= LEAST_OF_OP[scalar] * report.entries, report
 
 
 def test_a_few_random_graphs() -> None:

@@ -7,7 +7,9 @@ rounds, the data make it exact too (exp of 0, log of 1).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -266,6 +268,48 @@ def test_replay_in_exact_numbers() -> None:
     wide = s.replay("float64")
     assert wide.engine == "xla"
     assert wide.get_value(wide.ref(loss)) == exact.get_value(exact.ref(loss))
+
+
+def test_what_works_on_every_session_works_here() -> None:
+    s = pt.Session(engine="xla")
+    x = s.input([1.0, 2.0], "x", requires_grad=True)
+    loss = s.sum(s.square(x))
+    assert s.trust() is not None
+    assert s.state.leaf_values[0].tolist() == [1, 2]
+    assert pt.Graph.parse(s.graph.text()) == s.graph
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        copy.copy(s)
+    assert loss.value == 5
+
+
+@pytest.mark.proofs
+def test_a_certificate() -> None:
+    s = pt.Session(engine="xla")
+    x = s.input([1.0, 2.0], "x", requires_grad=True)
+    verdict = s.certify(s.sum(s.square(x)))
+    assert verdict.outcome == "proved", verdict
+
+
+@pytest.mark.slow
+def test_sessions_of_two_precisions_in_two_threads() -> None:
+    """Float64 switches JAX to 64 bits, for its own thread and no longer than it runs."""
+
+    def train(scalar: str) -> np.ndarray:
+        s = pt.Session(scalar, engine="xla")
+        w = s.param([1 / 3, 2 / 3])
+        for k in range(40):
+            s.reset_tape()
+            y = s.sum(s.square(s.mul(s.use(w), s.input([k / 7, 1.0]))))
+            s.sgd_step_all(0.01, s.backward_scalar_dense_all(y))
+            if k % 3 == 0:
+                assert y.value.dtype == np.dtype(scalar)
+        return np.array(w.value)
+
+    want = [train(scalar) for scalar in ("float32", "float64")]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(train, ["float32", "float64"] * 4))
+    for k, value in enumerate(got):
+        assert value.dtype == want[k % 2].dtype and np.array_equal(value, want[k % 2])
 
 
 def test_the_numpy_engine_has_the_same_graph_and_state() -> None:

@@ -233,6 +233,28 @@ def values_assigned_between_steps(start: Start) -> list[Any]:
 
 
 @program
+def values_assigned_before_the_next_use(start: Start) -> list[Any]:
+    """While the recording is expected already, and one of its parameters is still to come."""
+    s = start()
+    w, b = made(s)
+    found: list[Any] = []
+    for k in range(2 * STEPS):
+        s.reset_tape()
+        wr = s.use(w)
+        if k % 4 > 1:
+            w.value = w.value + 1
+            found.append(wr.value)
+        if k % 4 == 3:
+            b.value = b.value - 1
+        br = s.use(b)
+        y = s.add(s.sum(s.mul(wr, s.full((2, 2), k))), s.sum(br))
+        grads = s.backward_scalar_dense_all(y)
+        s.sgd_step_all(0.25, grads)
+        found += [y.value, wr.value, br.value, w.value, b.value]
+    return found
+
+
+@program
 def frozen_values_assigned_after_use(start: Start) -> list[Any]:
     s = start()
     w, f = s.param([1.0, 2.0]), s.param([4.0, 8.0], requires_grad=False)
