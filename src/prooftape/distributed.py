@@ -44,7 +44,8 @@ def initialize(
     except ImportError:
         raise MissingExtraError("several processes need JAX: pip install 'prooftape[xla]'") from None
     if hasattr(jax.config, "jax_enable_recoverability"):
-        jax.config.update("jax_enable_recoverability", True)
+        settings: Any = jax.config
+        settings.update("jax_enable_recoverability", True)
     try:
         jax.distributed.initialize(
             address,
@@ -64,7 +65,6 @@ def initialize(
 
 def _leave() -> None:
     """End together: JAX ends every process that finds process 0 gone before it has said goodbye itself."""
-    import jax
     from jax._src import distributed  # JAX has no public way to its coordination service
 
     from prooftape.xla.processes import Processes
@@ -76,7 +76,7 @@ def _leave() -> None:
     with suppress(RuntimeError, ValueError):  # somebody is lost: nothing to wait for
         client.wait_at_barrier("prooftape/end", END_SECONDS * 1000)
         if state.process_id:
-            jax.distributed.shutdown()
+            state.shutdown()
         end = time.monotonic() + END_SECONDS
         while not state.process_id and client.get_live_nodes(others) and time.monotonic() < end:
             time.sleep(0.02)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prooftape.on_device import OnDevice
 
 AXIS = "batch"
+_join: Any = jax.make_array_from_process_local_data
 
 
 def device_mesh(mesh: object) -> Mesh:
@@ -75,8 +76,9 @@ class Devices:
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self.n = mesh.size
-        self.whole = NamedSharding(mesh, PartitionSpec())
-        self.divided = NamedSharding(mesh, PartitionSpec(AXIS))
+        spec: Any = PartitionSpec  # JAX gives it no types
+        self.whole = NamedSharding(mesh, spec())
+        self.divided = NamedSharding(mesh, spec(mesh.axis_names[0]))
         self.processes = Processes.of(mesh)
         self.count = 1 if self.processes is None else len(self.processes.ids)
         self._gather: Callable[[Any], Any] = jax.jit(lambda x: x, out_shardings=self.whole)
@@ -225,7 +227,7 @@ class MeshEngine(Engine):
         with self.context():
             if devices.processes is None:
                 return Sharded(jax.device_put(part, devices.divided), self.scalar)
-            return Sharded(jax.make_array_from_process_local_data(devices.divided, part), self.scalar)
+            return Sharded(_join(devices.divided, part), self.scalar)
 
     def join_integers(self, part: NDArray[Any]) -> NDArray[Any]:
         """Integers of which every process gives a part, whole."""
@@ -234,7 +236,7 @@ class MeshEngine(Engine):
             return part
         if part.size and (part.max() >= 2**31 or part.min() < -(2**31)):
             raise ShapeError("distributed.shard: integers of more than 32 bits are not exchanged")
-        joined = jax.make_array_from_process_local_data(self.devices.divided, part.astype(np.int32))
+        joined = _join(self.devices.divided, part.astype(np.int32))
         return self.on_host(joined).astype(np.int64)
 
     def _agree_once(self, what: str) -> None:

@@ -67,9 +67,11 @@ class Processes:
     def guarded(self, form: Callable[..., Any]) -> Callable[..., Any]:
         """A program that waits for its results, so that a process lost meanwhile is noticed here."""
 
+        wait: Any = jax.block_until_ready
+
         def run(*arguments: Any) -> Any:
             with self.lost_ones():
-                return jax.block_until_ready(form(*arguments))
+                return wait(form(*arguments))
 
         return run
 
