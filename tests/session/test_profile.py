@@ -114,6 +114,8 @@ def test_phases_add_up_and_every_node_appears(engine: str, optimizer: bool) -> N
         assert covered <= set(ran) and covered, "no region names the nodes it covers"
         assert any(way == "backward" for r in p.regions for way, _ in r.nodes)
         assert all(r.seconds >= 0 for r in p.regions)
+        assert sum(program.runs for program in p.programs) == 6
+        assert all(program.again > 0 for program in p.programs)
         divided = sum(n.seconds for n in p.nodes) + p.update_seconds
         whole = sum(r.seconds * r.runs for r in p.regions)
         assert divided == pytest.approx(whole, rel=1e-9)

@@ -67,7 +67,17 @@ class Ran:
     arguments: Any
     locations: Sequence[Location | None]
     runs: int = 0
-    seconds: float = 0.0
+    seconds: list[float] = field(default_factory=list)  # of each run that compiled nothing
+
+
+@dataclass(frozen=True)
+class ProgramTime:
+    """An XLA program: median seconds of a run in the steps (0 if all compiled), and when it was run again."""
+
+    label: str
+    runs: int
+    seconds: float
+    again: float
 
 
 @dataclass
@@ -91,7 +101,7 @@ class Profile:
 
     phases: seconds by phase over all steps; they add up to `total`. nodes: one `NodeTime` per executed node,
     the most expensive first; update_seconds: what engine `xla` spent on no node. regions: with engine `xla`,
-    one `Region` per operation of the compiled programs. moved: transfers to the device and to the host.
+    one `Region` per operation of the compiled `programs`. moved: transfers to the device and to the host.
     notes: what could not be measured, and why.
     """
 
@@ -101,6 +111,7 @@ class Profile:
         self.clock = Clock()
         self.regions: list[Region] = []
         self.moved = {"to_device": Moved(), "to_host": Moved()}
+        self.programs: list[ProgramTime] = []
         self.update_seconds = 0.0
         self.notes: list[str] = []
         self.wrapper_seconds = 0.0

@@ -8,6 +8,7 @@ JAX's profiler. The names survive compilation as metadata, which says which node
 from __future__ import annotations
 
 import re
+import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -76,7 +77,8 @@ def watch_engine(profile: Profile, s: Session) -> None:
         finally:
             clock.leave()
         ran.runs += 1
-        ran.seconds += 0.0 if compiles else time.perf_counter() - start
+        if not compiles:
+            ran.seconds.append(time.perf_counter() - start)
         return result
 
     def _on_host(value: Any, *dtype: str) -> Any:
@@ -113,23 +115,27 @@ def _ready(results: Any) -> Any:
 def measure(profile: Profile, ran: Ran) -> None:
     """Regions and nodes of one program; a note where that fails."""
     label = ran.program.label
+    from prooftape.profiling.collect import ProgramTime
+
     st, _ = ran.program.made_from
     if getattr(ran.engine, "devices", None) is not None:
         profile.notes.append(f"{label}: runs on several devices and is not divided into regions")
         return
     try:
         with ran.engine.context():
-            traced, text, times = _run_again(ran)
+            traced, text, times, again = _run_again(ran)
     except Exception as e:  # noqa: BLE001 - a profile is worth having without its last part
         profile.notes.append(f"{label}: not divided into regions: {type(e).__name__}: {e}")
         return
     if not times:
         profile.notes.append(f"{label}: JAX's profiler reported no operations here; its nodes have no times")
+    usual = statistics.median(ran.seconds) if ran.seconds else 0.0
+    profile.programs.append(ProgramTime(label, ran.runs, usual, again))
     _add(profile, ran, st, traced, regions_of(text), times)
 
 
-def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float]]:
-    """The nodes traced, the compiled program's text, and seconds of each of its operations in one run."""
+def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float], float]:
+    """The nodes traced, the program's text, seconds of each of its operations in one run, and of the run."""
     import jax
 
     from prooftape.xla.program import StepArrays
@@ -159,10 +165,13 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float]]:
     settings.python_tracer_level = 0
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder, profiler_options=settings):
+            spent = []
             for _ in range(runs):
+                start = time.perf_counter()
                 _ready(compiled(*arguments))
+                spent.append(time.perf_counter() - start)
         times = _times(Path(folder), runs)
-    return traced, compiled.as_text(), times
+    return traced, compiled.as_text(), times, statistics.median(spent)
 
 
 def named(instr: Instr, traced: set[tuple[str, int]]) -> Instr:

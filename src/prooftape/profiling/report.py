@@ -71,6 +71,11 @@ def _regions(p: Profile) -> list[str]:
         share = percent(r.seconds * r.runs, whole)
         label = f"{r.label} ({shown})" if ids else r.label
         out.append(f"{short(r.name, 31):32}{time(r.seconds):>10}{share:>8}  {label}")
+    for program in p.programs:
+        inside = sum(r.seconds for r in p.regions if r.program == program.label)
+        usual = f"{time(program.seconds)} a run in the steps, " if program.seconds else ""
+        again = f"{time(program.again)} when run again, {time(inside)} of it in regions"
+        out.append(f"{program.label}: {usual}{again}")
     rest = p.regions[ROWS:]
     if rest:
         left = percent(sum(r.seconds * r.runs for r in rest), whole)
@@ -127,6 +132,7 @@ def as_data(p: Profile) -> dict[str, Any]:
             }
             for n in p.nodes
         ],
+        "programs": [vars(program) for program in p.programs],
         "regions": [
             {
                 "program": r.program,
