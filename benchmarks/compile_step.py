@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ import harness
 from harness import Table, Timer
 
 harness.pin()
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)  # one thread, as for all peers
 
 import numpy as np  # noqa: E402  (after pinning: BLAS reads its thread count when it is loaded)
 import workloads as w  # noqa: E402
