@@ -39,7 +39,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("demo", "ops", "show", "certify", "verify", "trust", "doctor"):
+    for command in ("demo", "ops", "show", "profile", "certify", "verify", "trust", "doctor"):
         assert command in result.output
 
 
