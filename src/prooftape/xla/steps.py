@@ -29,10 +29,8 @@ class Mismatch(Exception):
     """A step was called with arrays of other shapes than it was compiled for."""
 
 
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """The entries of nested arguments and how they are nested, hashable."""
-    found: tuple[list[Any], Any] = jax.tree_util.tree_flatten(tree)
-    return found
+flatten: Callable[[Any], tuple[list[Any], Any]] = jax.tree_util.tree_flatten
+"""The entries of nested arguments and how they are nested, hashable."""
 
 
 def rebuild(tree: Any, entries: Sequence[Any]) -> Any:
