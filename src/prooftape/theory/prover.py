@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,23 +62,26 @@ class Prover:
         limits = _limits()  # here, not in the child: between fork and exec nothing should be imported
         start = time.perf_counter()
         try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=limits,
-                env={
-                    "OCAMLRUNPARAM": _HEAP,
-                    **os.environ,
-                    "LC_ALL": "C.UTF-8",
-                    "COQPATH": "",
-                    "ROCQPATH": "",
-                },
-            )
+            with warnings.catch_warnings():
+                # JAX warns of every fork; this child sets its limits and becomes the prover
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+                done = subprocess.run(
+                    command,
+                    cwd=folder,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=seconds,
+                    stdin=subprocess.DEVNULL,
+                    preexec_fn=limits,
+                    env={
+                        "OCAMLRUNPARAM": _HEAP,
+                        **os.environ,
+                        "LC_ALL": "C.UTF-8",
+                        "COQPATH": "",
+                        "ROCQPATH": "",
+                    },
+                )
         except subprocess.TimeoutExpired:
             return Run(None, "", f"no answer within {seconds:g} s", time.perf_counter() - start)
         except OSError as e:
