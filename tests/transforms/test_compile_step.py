@@ -274,6 +274,8 @@ def test_the_scalar_follows_the_arguments(engine: str) -> None:
     for dtype in (np.float64, np.float32, np.float64):
         out = step(np.ones(2, dtype))
         assert out.dtype == dtype and out.tolist() == (np.ones(2, dtype) / dtype(3)).tolist()
+    for dtype in (">f4", np.longdouble, np.float16):
+        assert step(np.ones(2, dtype)).tolist() == [np.float32(1) / np.float32(3)] * 2
     fixed = pt.compile_step(lambda x: x / 3, engine=engine, scalar="float32")
     assert fixed(np.ones(2)).dtype == np.float32
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,16 @@ import numpy as np
 from jax import lax
 
 from prooftape.errors import DonatedError
-from prooftape.graph_function import MASK, NATURALS, STATIC, Argument, GraphFunction
+from prooftape.graph_function import MASK, NATURALS, NUMBERS, STATIC, Argument, GraphFunction
 from prooftape.types import BOOL
 from prooftape.xla import compiling, lowerings
 from prooftape.xla.arrays import LARGEST_INDEX, JaxArrays
 from prooftape.xla.program import Program, _flag, _Run
 from prooftape.xla.structure import structure
+
+
+NATIVE: Final = tuple(jnp.dtype(name) for name in ("float16", "bfloat16", "float32", "float64"))
+"""What JAX takes from NumPy as it is."""
 
 
 class Mismatch(Exception):
@@ -152,6 +156,8 @@ class Step:
                 a = self.function.arguments[k]
                 if a.kind is NATURALS:
                     entries[k] = np.minimum(given[a.at, a.shape[0]], LARGEST_INDEX).astype(np.int32)
+                elif a.kind is NUMBERS and a.dtype not in NATIVE:  # other byte orders, long doubles
+                    entries[k] = self.scalar.to_array(entries[k], a.name)
                 elif self.on_device:  # the call may return before it has been read
                     entries[k] = np.array(entries[k])
         return self._of_donated(entries), self._of_others(entries), self.constants
