@@ -24,7 +24,6 @@ from prooftape.xla.arrays import LARGEST_INDEX, JaxArrays
 from prooftape.xla.program import Program, _flag, _Run
 from prooftape.xla.structure import structure
 
-
 NATIVE: Final = tuple(jnp.dtype(name) for name in ("float16", "bfloat16", "float32", "float64"))
 """What JAX takes from NumPy as it is."""
 
