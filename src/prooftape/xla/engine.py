@@ -70,6 +70,7 @@ class Engine(Arguments):
         quick, bank, frozen = plan.quick, plan.trained, plan.frozen
         if (
             quick is None
+            or rate.__class__ is not float  # True is no rate, though it equals 1.0
             or quick.rate != rate
             or quick.root != root
             or plan.freezes != Param.freezes
