@@ -22,6 +22,7 @@ from prooftape.errors import (  # noqa: E402
     GradientError,
     MissingExtraError,
     OperandError,
+    ProofTapeError,
     ScalarError,
     StaleHandleError,
     ValueTypeError,
@@ -131,6 +132,22 @@ def test_gradients_of_other_recordings_are_refused(other: str) -> None:
         s.sgd_step_all(0.5, [1.0])  # type: ignore[arg-type]
     assert w.value.tolist() == v.value.tolist() == [1, 2]
     assert opt.steps == 0
+
+
+@pytest.mark.parametrize("rate", [True, [1.0], -1.0, "1", float("nan"), None])
+def test_every_step_checks_its_rate(rate: Any) -> None:
+    said = []
+    for engine in ("numpy", "xla"):
+        s = pt.Session(engine=engine)
+        w = s.param([1.0, 2.0], "w")
+        for _ in range(5):
+            s.sgd_step_all(1.0, step(s, w)[2])
+        grads, before = step(s, w)[2], w.value.tolist()
+        with pytest.raises(ProofTapeError) as caught:
+            s.sgd_step_all(rate, grads)
+        said.append((type(caught.value), str(caught.value)))
+        assert w.value.tolist() == before
+    assert said[0] == said[1]
 
 
 def test_gradients_are_read_before_the_reset() -> None:

@@ -355,6 +355,18 @@ def a_step_of_length_zero(start: Start) -> list[Any]:
 
 
 @program
+def rates_that_change(start: Start) -> list[Any]:
+    s = start()
+    w, b = made(s)
+    found: list[Any] = []
+    for k in range(2 * STEPS):
+        y = recorded(s, w, b, k)[3][1]
+        s.sgd_step_all((0.5, 1, 0.25, 0.25, 0.25)[k % 5], s.backward_scalar_dense_all(y))
+        found += [w.value, b.value]
+    return found
+
+
+@program
 def momentum(start: Start) -> list[Any]:
     s = start()
     w, b = made(s)
