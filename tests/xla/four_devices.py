@@ -150,11 +150,13 @@ def spread(like: Session, data: Data, mesh: object) -> Session:
         for slot in zip(node.nats, node.call.nat_sizes, strict=True):
             nats.setdefault(slot, None)
     for slot in sorted(nats):
-        nats[slot] = s.input_nat_vec(like.nat_vec_at(*slot))
+        nats[slot] = s.input_nat_vec([0] * slot[1])  # ops may refuse some naturals when they are recorded
     for node in like.graph.nodes:
         attrs: dict[str, Any] = {a.name: v for a, v in zip(node.call.op.attrs, node.call.attrs, strict=True)}
         slots = [nats[slot] for slot in zip(node.nats, node.call.nat_sizes, strict=True)]
         refs.append(s.apply(node.call.op, *[refs[i] for i in node.args], nats=slots, **attrs))
+    for slot, ref in nats.items():
+        s.set_nat_vec(ref, like.nat_vec_at(*slot))
     return s
 
 

@@ -51,12 +51,14 @@ def on_gpu(like: pt.Session, data: Data, scalar: str, mesh: Any = None) -> Resul
     s = pt.Session(scalar, engine="xla", mesh=mesh)
     refs = [s.const(v) if v.dtype.kind == "b" else s.add_leaf(v) for v in data.leaves]
     slots = sorted({x for n in like.graph.nodes for x in zip(n.nats, n.call.nat_sizes, strict=True)})
-    nats = {slot: s.input_nat_vec(like.nat_vec_at(*slot)) for slot in slots}
+    nats = {slot: s.input_nat_vec([0] * slot[1]) for slot in slots}  # some are refused when recorded
     for node in like.graph.nodes:
         call = node.call
         attrs: dict[str, Any] = {a.name: v for a, v in zip(call.op.attrs, call.attrs, strict=True)}
         read = [nats[slot] for slot in zip(node.nats, call.nat_sizes, strict=True)]
         refs.append(s.apply(call.op, *[refs[i] for i in node.args], nats=read, **attrs))
+    for slot, ref in nats.items():
+        s.set_nat_vec(ref, like.nat_vec_at(*slot))
     values = [s.get_value(r) for r in refs]
     if not data.seeds:
         return Results(values)
