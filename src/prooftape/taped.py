@@ -15,6 +15,7 @@ from prooftape.errors import ValueTypeError, found
 from prooftape.graph import Graph, Prefix
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import Token
+from prooftape.op import Call
 from prooftape.recording import Mark
 from prooftape.replay import Track
 from prooftape.replaying import Replaying
@@ -99,7 +100,11 @@ class Taped(Replaying):
 
     def trust(self) -> Trust:
         """One row per op used: what its gradient rests on, the weakest link last. Prints as a table."""
-        return trust(self.graph, self.scalar.name)
+        return trust(self.graph, self.scalar.name, self._lowering())
+
+    def _lowering(self) -> Callable[[Call], str | None] | None:
+        """How an engine that compiles the tape names the lowering of a call; None where the tape is run."""
+        return None
 
     def _require(self, out: TensorRef, level: str | None, what: str) -> None:
         if level is None:
