@@ -32,9 +32,11 @@ LAYERS = [
     "ops",
     "graph* recompilation",
     "semantics tape domains",
-
     "theory certificates",
-    "state statistics handles same signatures operators handle_methods op_methods indexing param grads replay recording recorder replaying xla taped on_device session profiling",
+    (
+        "state statistics handles same signatures operators handle_methods op_methods indexing "
+        "param grads replay recording recorder replaying xla taped on_device session profiling"
+    ),
     "transforms training distributed",
     "prooftape",
     "testing interop viz cli __main__",

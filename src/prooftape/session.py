@@ -45,6 +45,7 @@ from prooftape.types import BOOL, REAL, TensorType
 
 if TYPE_CHECKING:
     from prooftape.param import Param
+    from prooftape.profiling import Profile
 
 ENGINES = ("numpy", "xla")
 DOMAINS = ("ieee", "raise")
@@ -394,6 +395,17 @@ class Session(OnDevice, OpMethods):
             return None
         xp = self.scalar.xp
         return xp.finish(xp.minus_scaled(param.stored, g, rate, consume=owned))
+
+    # -- profiles -----------------------------------------------------------------------------------
+    def profile(self, *, nodes: bool = True) -> Profile:
+        """`with s.profile() as p: …steps…`, then `print(p)`: where their time went, and how they look.
+
+        Changes no result. nodes=False leaves out what engine `xla` needs for times per fused region: one more
+        compilation of each program that ran.
+        """
+        from prooftape.profiling import Profile  # here: few sessions need it, all would load it
+
+        return Profile(self, nodes=nodes)
 
     # -- other scalars ------------------------------------------------------------------------------
     def replay(self, scalar: str | Scalar) -> Session:

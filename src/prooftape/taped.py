@@ -23,7 +23,6 @@ from prooftape.tape import Instr, Tape, ancestors, compile_node
 from prooftape.theory.contents import Theorems, theorems
 
 if TYPE_CHECKING:
-    from prooftape.profiling import Profile
     from prooftape.theory.build import Progress
 
 
@@ -57,17 +56,6 @@ class Taped(Replaying):
     def _tape(self, n_nodes: int) -> Tape:
         """The tape of the first n nodes, as a backward pass runs it."""
         return Tape(self._n_leaves, self._compiled(n_nodes)[:n_nodes])
-
-    # -- profiles -----------------------------------------------------------------------------------
-    def profile(self, *, nodes: bool = True) -> Profile:
-        """`with s.profile() as p: …steps…`, then `print(p)`: where their time went, and how they look.
-
-        Changes no result. nodes=False leaves out what engine `xla` needs for times per fused region: one more
-        compilation of each program that ran.
-        """
-        from prooftape.profiling import Profile  # here: few sessions need it, all would load it
-
-        return Profile(self, nodes=nodes)
 
     def _host_step(self, step: Callable[[], None]) -> None:
         """Run an optimizer's step on the host."""

@@ -16,8 +16,8 @@ from prooftape.certificates import terms
 from prooftape.certificates.text import HEAD, read
 from prooftape.certificates.verify import run_text, verify, verify_bytes
 from prooftape.errors import ProverError
-from prooftape.ops import table
 from prooftape.files import cache_folder
+from prooftape.ops import table
 from prooftape.theory.build import compiled
 from prooftape.theory.prover import Prover, find_prover
 from prooftape.types import BOOL, REAL, TensorType
