@@ -32,4 +32,4 @@ def test_four_devices() -> None:
 
 @pytest.mark.slow
 def test_every_op_and_random_graphs_on_two_of_four_devices() -> None:
-    on_four_devices(3000, "-k", "ops or random", PROOFTAPE_MESH_OPS="all", PROOFTAPE_MESH_GRAPHS="150")
+    on_four_devices(3000, "-k", "ops or random", PROOFTAPE_MESH_OPS="all", PROOFTAPE_MESH_GRAPHS="40")
