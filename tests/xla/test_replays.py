@@ -13,7 +13,7 @@ pytest.importorskip("jax", reason="needs the extra xla")
 sys.path.append(str(Path(__file__).parent.parent / "session"))
 from test_replay_divergence import diverge
 
-SEEDS = int(os.environ.get("PROOFTAPE_GRAPHS", "2000")) // 20
+SEEDS = int(os.environ.get("PROOFTAPE_GRAPHS", "2000")) // 40
 PARTS = 8
 
 
