@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 Operand = object
-ADD, MUL = map(find, ("add", "mul"))
+ADD, MUL, SCALE = map(find, ("add", "mul", "scale"))
+PLUS = "add"  # what `binary` notes
 GETITEM = "x[index]"
 """What a replay expects in the place of `x[index]`."""
 
@@ -90,7 +91,7 @@ class TensorRef(BaseTensorRef):
         s = self._token._session()  # quicker than the property
         if s is not None:
             key, a, b, _, out, after = s._next
-            if key is ADD and a is self and b is other:
+            if a is self and (key is ADD or key is PLUS) and (b is other or same(b, other)):
                 s._next = after
                 return out  # type: ignore[no-any-return]
             if other.__class__ is TensorRef and other.type is self.type:
@@ -113,7 +114,7 @@ class TensorRef(BaseTensorRef):
         s = self._token._session()  # quicker than the property
         if s is not None:
             key, a, b, _, out, after = s._next
-            if key is MUL and a is self and b is other:
+            if a is self and (key is MUL or key is SCALE) and (b is other or same(b, other)):
                 s._next = after
                 return out  # type: ignore[no-any-return]
             if other.__class__ is TensorRef and other.type is self.type:
@@ -154,8 +155,9 @@ class TensorRef(BaseTensorRef):
         return self.session.abs(self)
 
     def __matmul__(self, other: Operand) -> TensorRef:
-        if other.__class__ is TensorRef:
-            return self.session.matmul(self, other)
+        s = self._token._session()
+        if s is not None and other.__class__ is TensorRef:
+            return s.matmul(self, other)
         if is_number(other):
             return NotImplemented
 
