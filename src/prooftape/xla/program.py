@@ -227,6 +227,7 @@ def _updated(xp: JaxArrays, up: Update, params: Any, slots: Any, moving: Any, gr
 
 
 def _unless(flag: Any, old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    """The new arrays, or all the old ones where the flag is up."""
     return [lax.select(lax.broadcast(flag, a.shape), a, b) for a, b in zip(old, new, strict=True)]
 
 
@@ -261,11 +262,7 @@ def step_program(
         flag = _flag(xp)
         report = loss
         if flag is not None:
-            keep = [lax.select(lax.broadcast(flag, p.shape), p, n) for p, n in zip(params, new, strict=True)]
-            new = keep
-            after = [
-                lax.select(lax.broadcast(flag, a.shape), b, a) for a, b in zip(after, slots, strict=True)
-            ]
+            new, after = _unless(flag, params, new), _unless(flag, slots, after)
             report = jnp.stack([loss, flag.astype(loss.dtype)]) if loss.shape == () else (loss, flag)
         return new, after, [values[i] for i in values_out], [ct[i] for i in grads_out], report
 
