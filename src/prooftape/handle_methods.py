@@ -88,37 +88,34 @@ class TensorRef(BaseTensorRef):
 
     # -- arithmetic -----------------------------------------------------------------------------
     def __add__(self, other: Operand) -> TensorRef:
-        s = self._token._session()  # quicker than the property
-        if s is not None:
-            key, a, b, _, out, after = s._next
-            if a is self and (key is ADD or key is PLUS) and (b is other or same(b, other)):
-                s._next = after
-                return out  # type: ignore[no-any-return]
-            if other.__class__ is TensorRef and other.type is self.type:
-                return s.add(self, other)
+        token = self._token
+        key, a, b, _, out, after = token.next
+        if a is self and (key is ADD or key is PLUS) and (b is other or same(b, other)):
+            token.next = after
+            return out  # type: ignore[no-any-return]
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self.session.add(self, other)
         return binary("add", self, other)
 
     def __radd__(self, other: Operand) -> TensorRef:
         return binary("add", other, self)
 
     def __sub__(self, other: Operand) -> TensorRef:
-        s = self._token._session()  # quicker than the property
-        if s is not None and other.__class__ is TensorRef and other.type is self.type:
-            return s.sub(self, other)
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self.session.sub(self, other)
         return binary("sub", self, other)
 
     def __rsub__(self, other: Operand) -> TensorRef:
         return binary("sub", other, self)
 
     def __mul__(self, other: Operand) -> TensorRef:
-        s = self._token._session()  # quicker than the property
-        if s is not None:
-            key, a, b, _, out, after = s._next
-            if a is self and (key is MUL or key is SCALE) and (b is other or same(b, other)):
-                s._next = after
-                return out  # type: ignore[no-any-return]
-            if other.__class__ is TensorRef and other.type is self.type:
-                return s.mul(self, other)
+        token = self._token
+        key, a, b, _, out, after = token.next
+        if a is self and (key is MUL or key is SCALE) and (b is other or same(b, other)):
+            token.next = after
+            return out  # type: ignore[no-any-return]
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self.session.mul(self, other)
         if other.__class__ is not TensorRef and is_number(other):
             return self.session.scale(self, other)
         return binary("mul", self, other)
@@ -129,9 +126,8 @@ class TensorRef(BaseTensorRef):
         return binary("mul", other, self)
 
     def __truediv__(self, other: Operand) -> TensorRef:
-        s = self._token._session()  # quicker than the property
-        if s is not None and other.__class__ is TensorRef and other.type is self.type:
-            return s.div(self, other)
+        if other.__class__ is TensorRef and other.type is self.type:
+            return self.session.div(self, other)
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Operand) -> TensorRef:
@@ -203,11 +199,12 @@ class TensorRef(BaseTensorRef):
 
     # -- indexing -------------------------------------------------------------------------------
     def __getitem__(self, index: object) -> TensorRef:
-        s = self.session
-        key, x, expected, _, out, after = s._next
+        token = self._token
+        key, x, expected, _, out, after = token.next
         if key is GETITEM and x is self and (expected is index or same(expected, index)):
-            s._next = after
+            token.next = after
             return out  # type: ignore[no-any-return]
+        s = self.session
         from prooftape.indexing import getitem, is_all
 
         if is_all(self, index):

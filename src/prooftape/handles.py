@@ -8,7 +8,7 @@ Operators and methods of `TensorRef` come from `handle_methods.py`.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from prooftape.errors import StaleHandleError
 from prooftape.types import Shape, TensorType
@@ -17,19 +17,27 @@ if TYPE_CHECKING:
     from prooftape.session import Session
 
 
+Expected = tuple[Any, Any, Any, Any, Any, Any]
+"""(key, first argument, second argument, further arguments, handle returned, what is expected after it)."""
+NOTHING: Final[Expected] = (None, None, None, None, None, None)
+"""Expected by a session that does not replay, and after the last call of a track: no call matches it."""
+
+
 class Token:
     """Identity of one recording: a session between two resets, or one draft inside `commit`.
 
-    `merged` is set on a draft's token when the draft became part of its parent's recording.
+    `merged` is set on a draft's token when the draft became part of its parent's recording. `next` is the
+    call that a replay expects, an `Expected` of replay.py: here, because every handle leads here at once.
     """
 
-    __slots__ = ("_session", "generation", "merged", "parent")
+    __slots__ = ("_session", "generation", "merged", "next", "parent")
 
     def __init__(self, session: Session, generation: int, parent: Token | None = None) -> None:
         self._session = weakref.ref(session)
         self.generation = generation
         self.parent = parent
         self.merged = False
+        self.next: Expected = NOTHING
 
     @property
     def session(self) -> Session:

@@ -29,12 +29,12 @@ class OpMethods:
 def expected_source(op: Op) -> str:
     """Source of the method's first lines: hand out the expected handle if this is the expected call.
 
-    `_e` is what the session expects next, an `Expected` of replay.py.
+    What the session expects next is an `Expected` of handles.py: key, arguments, handle, what follows.
     """
-    tests = ["_e[0] is _op"]
+    tests = ["_key is _op"]
     attrs = {a.name for a in op.attrs}
     for i, name in enumerate(argument_order(op)):
-        place = f"_e[{i + 1}]" if i < 2 else f"_e[3][{i - 2}]"
+        place = f"_{'ab'[i]}" if i < 2 else f"_more[{i - 2}]"
         if op.variadic and name == op.operands[0]:
             tests.append(f"_same_list({place}, {name})")
         elif name in attrs:
@@ -42,8 +42,9 @@ def expected_source(op: Op) -> str:
         else:
             tests.append(f"{place} is {name}")
     if op.record_check is not None:
-        tests.append("self._agrees(_e[4])")
-    return f" _e = self._next\n if {' and '.join(tests)}:\n  self._next = _e[5]; return _e[4]"
+        tests.append("self._agrees(_out)")
+    unpacked = " _token = self._token\n _key, _a, _b, _more, _out, _after = _token.next\n"
+    return f"{unpacked} if {' and '.join(tests)}:\n  _token.next = _after; return _out"
 
 
 def method_source(op: Op) -> str:

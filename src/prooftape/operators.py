@@ -42,13 +42,12 @@ def is_number(x: object) -> TypeGuard[Number]:
 def binary(op: str, a: object, b: object) -> TensorRef:
     """Record `op(a, b)` for operators: numbers and arrays become constants, shapes broadcast. Atomic."""
     ref: Any = a if isinstance(a, BaseTensorRef) else b
-    s = ref._token._session()  # quicker than the property, which says what is wrong
-    if s is None:
-        s = ref.session
-    key, x, y, _, out, after = s._next
+    token = ref._token
+    key, x, y, _, out, after = token.next
     if key is op and (x is a or same(x, a)) and (y is b or same(y, b)):
-        s._next = after
+        token.next = after
         return out  # type: ignore[no-any-return]
+    s = ref.session
     if is_ref(a) and is_ref(b):
         if a.type.shape == b.type.shape:
             return getattr(s, op)(a, b)  # type: ignore[no-any-return]
@@ -67,11 +66,12 @@ def whole(
     s: Session, key: str, arguments: tuple[object, ...], build: Callable[[Session], TensorRef]
 ) -> TensorRef:
     """Record an operator that makes several nodes, all or none; expected as one call when it comes again."""
-    expected = s._next
+    token = s._token
+    expected = token.next
     if expected[0] is key:
         given = (*arguments, None)
         if same(expected[1], given[0]) and same(expected[2], given[1]) and same(expected[3], arguments[2:]):
-            s._next = expected[5]
+            token.next = expected[5]
             return expected[4]  # type: ignore[no-any-return]
     first = len(s._nodes)
     result = s.commit(build)

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from prooftape.graph import Leaf, Location, Node
 from prooftape.handle_methods import TensorRef
-from prooftape.handles import Handle, NatRef, NatVecRef, Token
+from prooftape.handles import Expected, Handle, NatRef, NatVecRef, Token
 from prooftape.literal import Literal
 from prooftape.op import Op
 from prooftape.param import Param
@@ -42,11 +42,6 @@ NAT_VEC: Final = "nat_vec"
 CONST: Final = "const"
 CONSTANTS: Final = ("const", "const_mask")
 """Names of the ops that record a constant node."""
-
-Expected = tuple[Any, Any, Any, Any, Any, Any]
-"""(key, first argument, second argument, further arguments, handle returned, what is expected after it)."""
-NOTHING: Final[Expected] = (None, None, None, None, None, None)
-"""Expected by a session that does not replay, and after the last call of a track: no call matches it."""
 
 
 class Nat(NamedTuple):

@@ -18,7 +18,7 @@ from prooftape.arrays.structure import Arr
 from prooftape.errors import HandleError, RuleError
 from prooftape.graph import Node
 from prooftape.handle_methods import TensorRef
-from prooftape.handles import Handle, NatRef, NatVecRef, Token
+from prooftape.handles import NOTHING, Handle, NatRef, NatVecRef, Token
 from prooftape.naturals import natural, naturals
 from prooftape.param import WATCHERS, Param
 from prooftape.recorder import Recorder
@@ -31,9 +31,7 @@ from prooftape.replay import (
     MAX_TRACKS,
     NAT,
     NAT_VEC,
-    NOTHING,
     USE,
-    Expected,
     HandleSet,
     Note,
     Recorded,
@@ -101,7 +99,6 @@ class Replaying(Recorder):
     """See the module docstring."""
 
     def __init__(self, scalar_name: str | Scalar, requires_grad_by_default: bool) -> None:
-        self._next: Expected = NOTHING
         self._track: Track | None = None  # the last one begun, and the one replayed while `_set` is there
         self._set: HandleSet | None = None
         self._history = History()
@@ -112,14 +109,20 @@ class Replaying(Recorder):
         super().__init__(scalar_name, requires_grad_by_default)
 
     # -- life cycle ---------------------------------------------------------------------------------
+    def __del__(self) -> None:
+        token = self.__dict__.get("_token")
+        if token is not None:
+            token.next = NOTHING  # what handles of a session that is gone say about it has to be an error
+
     def reset_tape(self) -> None:
         """Empty graph, leaves, naturals and the leaf-to-parameter map. Params survive; handles do not."""
         if self._drafting:
             raise HandleError("reset_tape() inside commit(builder): finish the builder first")
         track = self._expected_track()
         self._generation += 1
+        self._token.next = NOTHING  # its handles are stale from now on
         if track is None:
-            self._set, self._next = None, NOTHING
+            self._set = None
             WATCHERS.discard(self)
             self._watching = False
             self._start(Token(self, self._generation))  # type: ignore[arg-type]
@@ -174,7 +177,8 @@ class Replaying(Recorder):
                 mine.pop(name, None)
         self._track = track
         self._set = current = track.start(self, self._generation, self._token)
-        self._token, self._next = current.token, current.first
+        self._token = current.token
+        current.token.next = current.first
         self._fed, self._fed_nats, self._captured = [], [], None
         self._history.begin()
         if not self._watching:
@@ -185,8 +189,8 @@ class Replaying(Recorder):
         """End the replay: what has matched becomes an ordinary recording."""
         track, current = self._track, self._set
         assert track is not None and current is not None
-        place = current.places[id(self._next)]
-        self._next, self._set = NOTHING, None
+        place = current.places[id(current.token.next)]
+        current.token.next, self._set = NOTHING, None
         WATCHERS.discard(self)
         self._watching = False
         if place < len(track.steps):
@@ -226,7 +230,7 @@ class Replaying(Recorder):
         """Some parameter is about to change: take the values that the leaves recorded so far have."""
         track, current = self._track, self._set
         if current is not None and track is not None and self._captured is None:
-            place = current.places[id(self._next)]
+            place = current.places[id(current.token.next)]
             self._captured = self._held_params(track.steps[place - 1].n_leaves if place else 0)
 
     def stats(self) -> Stats:
@@ -236,27 +240,30 @@ class Replaying(Recorder):
     # -- fast ways through the calls that are not ops -----------------------------------------------------
     def use(self, param: Param) -> TensorRef:
         """Append a leaf with the parameter's current value; a training step will update the parameter."""
-        key, a, leaf, _, out, after = self._next
+        token = self._token
+        key, a, leaf, _, out, after = token.next
         if key is USE and a is param and (param._leaf is leaf or param.leaf() == leaf):
             if self._captured is not None:
                 self._captured.append(self._hold(param))
-            self._next = after
+            token.next = after
             return out  # type: ignore[no-any-return]
         return super().use(param)
 
     def input(self, value: object, name: str | None = None, requires_grad: bool = False) -> TensorRef:
         """Append an external input (copied). Without requires_grad its gradient is computed on demand."""
-        key, a, _, rest, out, after = self._next
+        token = self._token
+        key, a, _, rest, out, after = token.next
         # an array that nobody can write to, and the one given here the last time, needs no second look
         again = key is LEAF and value is rest[1][0] and value is not None and a == "input"
         if again and rest[0].name is name and rest[0].requires_grad is requires_grad:
             self._fed.append(value)  # type: ignore[arg-type]
-            self._next = after
+            token.next = after
             return out  # type: ignore[no-any-return]
         return self._add_leaf(value, name, requires_grad, "input")
 
     def _add_leaf(self, value: object, name: str | None, grad: bool, kind: str) -> TensorRef:
-        key, a, shape, rest, out, after = self._next
+        token = self._token
+        key, a, shape, rest, out, after = token.next
         if key is LEAF and a == kind and same(rest[0].name, name) and rest[0].requires_grad is grad:
             array = self._simple(value, shape)
             if array is None and not isinstance(value, (Handle, Param)):
@@ -265,7 +272,7 @@ class Replaying(Recorder):
             if array is not None:
                 rest[1][0] = value if array is value else None  # an engine's own array: see `input`
                 self._fed.append(array)
-                self._next = after
+                token.next = after
                 return out  # type: ignore[no-any-return]
         return super()._add_leaf(value, name, grad, kind)
 
@@ -278,34 +285,37 @@ class Replaying(Recorder):
         return None
 
     def _add_const(self, array: Arr, name: str | None) -> TensorRef:
-        key, a, shape, rest, out, after = self._next
+        token = self._token
+        key, a, shape, rest, out, after = token.next
         if key is LEAF and a == "const" and same(rest[0].name, name) and array.shape == shape:
             if (array.dtype.kind == "b") == (rest[0].type.dtype == BOOL):
                 self._fed.append(array)
-                self._next = after
+                token.next = after
                 return out  # type: ignore[no-any-return]
         elif key is CONST and a.same(self._exact(array)):
-            self._next = after
+            token.next = after
             return out  # type: ignore[no-any-return]
         return super()._add_const(array, name)
 
     def input_nat(self, n: int) -> NatRef:
         """Append a natural number (an index); it may be overwritten later with `set_nat`."""
-        key, _, _, _, out, after = self._next
+        token = self._token
+        key, _, _, _, out, after = token.next
         if key is NAT:
             self._fed_nats.append(np.array([natural(n, "input_nat")], np.int64))
-            self._next = after
+            token.next = after
             return out  # type: ignore[no-any-return]
         return super().input_nat(n)
 
     def input_nat_vec(self, v: Sequence[int] | NDArray[np.integer]) -> NatVecRef:
         """Append a vector of naturals (labels, token ids)."""
-        key, length, _, _, out, after = self._next
+        token = self._token
+        key, length, _, _, out, after = token.next
         if key is NAT_VEC and not isinstance(v, (Handle, Param)):
             values = naturals(v, "input_nat_vec")
             if len(values) == length:
                 self._fed_nats.append(values)
-                self._next = after
+                token.next = after
                 return out  # type: ignore[no-any-return]
         return super().input_nat_vec(v)
 

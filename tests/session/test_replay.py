@@ -46,7 +46,7 @@ def matches(body: Body) -> bool:
     assert s.stats().replays == 1
     track, current = s._track, s._set
     assert track is not None
-    ended = current is not None and current.places[id(s._next)] == len(track.steps)
+    ended = current is not None and current.places[id(s._token.next)] == len(track.steps)
     return ended and track.steps[-1].n_nodes == len(track.recorded.nodes)
 
 
@@ -290,3 +290,24 @@ def test_a_session_that_cannot_count_references_never_replays(monkeypatch: pytes
     monkeypatch.setattr(replaying, "COUNTED", False)
     s = trained(BODIES["method"], times=5)
     assert s.stats() == Stats()
+
+
+def test_handles_of_a_replaying_session_that_is_gone_are_refused() -> None:
+    s = trained(lambda s, x: (x + 1.0) * x)
+    s.reset_tape()
+    x = s.input(M, "x")
+    assert s._set is not None
+    del s
+    gc.collect()
+    with pytest.raises(StaleHandleError, match="no longer exists"):
+        x + 1.0
+
+
+def test_handles_of_an_earlier_recording_do_not_meet_what_is_expected_now() -> None:
+    s = trained(lambda s, x: (x + 1.0) * x)
+    s.reset_tape()
+    old = s.input(M, "x")
+    s.reset_tape()
+    assert s._set is not None
+    with pytest.raises(StaleHandleError):
+        old + 1.0
