@@ -34,6 +34,7 @@ from prooftape.xla.structure import Structure
 
 if TYPE_CHECKING:
     from prooftape.on_device import OnDevice
+    from prooftape.xla.bucket import Shared
     from prooftape.xla.grads import XlaGrads
 
 
@@ -196,13 +197,20 @@ class Engine(Arguments):
         st, layout = plan.structure, plan.layout
         inputs = [i for i in range(st.base) if i not in plan.params and self._leaf(s, i).requires_grad]
         wanted = tuple(sorted({*plan.wanted, *inputs, *ids}))
-        key = ("grads", layout, root, wanted, seed is not None)
-        program = self.program(st, key, lambda: grads_program(st, layout, root, wanted, seed is not None))
+        seeded, shared = seed is not None, self.shared(plan, root, (), wanted, seed)
+        key = ("grads", layout, root, wanted, seeded, shared and shared.key)
+        program = self.program(st, key, lambda: grads_program(st, layout, root, wanted, seeded, shared))
         arguments = (self._params(s, plan, now), self._others(s, plan), self._nats(s, plan), seed)
         found, value = self.run(program, *arguments)
         if now.nats is None:
             now.known.setdefault(root, value)
         return dict(zip(wanted, found, strict=True))
+
+    def shared(
+        self, plan: Plan, root: int, values: Sequence[int], cotangents: Sequence[int], seed: Any
+    ) -> Shared | None:
+        """How the passes from a root are run by several devices, each on its part; see `MeshEngine`."""
+        return None
 
     def _leaf(self, s: OnDevice, i: int) -> Any:
         track = s._track
@@ -301,10 +309,11 @@ class Engine(Arguments):
         values_out = tuple(sorted(plan.read_later - {root}))
         grads_out = tuple(sorted(plan.grads_later))
         st, layout = plan.structure, plan.layout
+        seeded, shared = seed is not None, self.shared(plan, root, values_out, grads_out, seed)
         program = self.program(
             st,
-            key,
-            lambda: step_program(st, layout, root, up, values_out, grads_out, seed is not None, self.donate),
+            (*key, shared and shared.key),
+            lambda: step_program(st, layout, root, up, values_out, grads_out, seeded, self.donate, shared),
         )
         plan.steps[key] = found = (program, values_out, grads_out)
         return found

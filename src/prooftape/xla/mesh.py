@@ -1,10 +1,10 @@
 """Several devices: the recorded graph, its batch divided among them, the answer unchanged.
 
-The graph is the one a single device runs, over the whole batch; where its arrays lie is all that is decided
-here. Parameters, optimizer memory and constants are on every device; inputs and vectors of naturals whose
-first axis is the batch are divided along it; XLA's partitioner divides the rest of the program and adds the
-gradients up in one collective operation. So what is placed where can cost time, and never changes what is
-computed but for the order in which sums over the batch are taken.
+The graph is the one a single device runs, over the whole batch. Parameters, optimizer memory and constants
+are on every device; inputs and vectors of naturals whose first axis is the batch are divided along it. Where
+the graph treats rows alike, each device runs the graph of its part, and all gradients travel in one vector
+(`bucket.py`); elsewhere XLA's partitioner divides the program. So what is placed where can cost time, and
+never changes what is computed but for the order in which sums over the batch are taken.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from prooftape.arrays.structure import Arr
 from prooftape.errors import MeshError, ShapeError, found
 from prooftape.graph import Graph, Leaf
+from prooftape.graph_division import Division
 from prooftape.xla.arguments import MAX_PLANS
 from prooftape.xla.bank import Memory
+from prooftape.xla.bucket import Shared, shared
 from prooftape.xla.engine import Engine
 from prooftape.xla.plan import Plan, Rows
 from prooftape.xla.processes import Processes, Sharded, digest
@@ -119,7 +121,6 @@ class MeshEngine(Engine):
         super().__init__(scalar, on, donate)
         self.devices: Devices = devices_of(mesh)
         self._placing: dict[int, tuple[Plan, list[bool], list[bool]]] = {}
-        self._nats_divided: list[bool] = []
         self._agreed: set[str] = set()
 
     # -- where arrays lie -------------------------------------------------------------------------------
@@ -174,14 +175,18 @@ class MeshEngine(Engine):
         along = [leaf.kind == "input" and bool(t := leaf.type.shape) and mine(t[0]) for leaf in leaves]
         return along, [mine(length) for _, length in st.slots]
 
-    def _others(self, s: OnDevice, plan: Plan) -> list[Any]:
-        given = super()._others(s, plan)
-        if len(self._placing) > 4 * MAX_PLANS:
-            self._placing.clear()
+    def _divided(self, s: OnDevice, plan: Plan) -> tuple[Plan, list[bool], list[bool]]:
+        """The same, asked once."""
         placing = self._placing.get(id(plan))
         if placing is None or placing[0] is not plan:
+            if len(self._placing) > 4 * MAX_PLANS:
+                self._placing.clear()
             placing = self._placing[id(plan)] = (plan, *self.divided(s, plan))
-        _, leaves, self._nats_divided = placing
+        return placing
+
+    def _others(self, s: OnDevice, plan: Plan) -> list[Any]:
+        given = super()._others(s, plan)
+        leaves = self._divided(s, plan)[1]
         frozen = len(plan.frozen.params)
         placed, now = given[:frozen], self.now(s)
         for i, (array, divided) in enumerate(zip(given[frozen:], leaves, strict=False)):
@@ -192,9 +197,8 @@ class MeshEngine(Engine):
         return placed
 
     def _nats(self, s: OnDevice, plan: Plan) -> list[Any]:
-        # the callers have asked for the other arrays of the same plan just before
         given = super()._nats(s, plan)
-        return [self._place(v, d) for v, d in zip(given, self._nats_divided, strict=True)]
+        return [self._place(v, d) for v, d in zip(given, self._divided(s, plan)[2], strict=True)]
 
     def _place(self, array: Any, divided: bool) -> Any:
         with self.context():
@@ -264,14 +268,29 @@ class MeshEngine(Engine):
         found = super().value(s, id)
         return found if isinstance(found, np.ndarray) else self.devices.gather(found)
 
+    def shared(
+        self, plan: Plan, root: int, values: Sequence[int], cotangents: Sequence[int], seed: Any
+    ) -> Shared | None:
+        """The graph of one part, where gradients and values of the whole can be put together from it."""
+        st, placing = plan.structure, self._placing.get(id(plan))
+        if self.devices.n == 1 or seed is not None or placing is None:
+            return None
+        _, inputs, nats = placing
+        given = iter(inputs)
+        leaves = tuple([False if i in plan.params else next(given) for i in range(st.base)])
+        found = shared(st, Division(self.devices.n, leaves, tuple(zip(st.slots, nats, strict=True))))
+        return None if found.why_not(root, {*values, *cotangents}) else found
+
     def gradients(self, s: OnDevice, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
         """Cotangents, on every device."""
+        self._divided(s, self.plan(s, root))
         return super().gradients(s, root, self._seed(seed), ids)
 
     def step(
         self, s: OnDevice, plan: Plan, root: int, seed: Any, up: Update, memory: Memory | None, rows: Rows
     ) -> Program:
         """One training step: see `Engine.step`."""
+        self._divided(s, plan)
         return super().step(s, plan, root, self._seed(seed), up, memory, rows)
 
     def tangent(self, s: OnDevice, out: int, tangents: Sequence[Any]) -> Any:

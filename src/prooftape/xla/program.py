@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from prooftape.xla import compiling
 from prooftape.xla.arrays import JaxArrays
 from prooftape.xla.blocks import Blocks, block_size, saved_slots
 from prooftape.xla.structure import Structure
+
+if TYPE_CHECKING:
+    from prooftape.xla.bucket import Shared
 
 
 class StepArrays(JaxArrays):
@@ -161,13 +164,38 @@ def values_program(st: Structure, layout: Layout, ids: tuple[int, ...]) -> Progr
     return Program(st, f"values of {len(st.nodes)} instructions", fn)
 
 
-def grads_program(st: Structure, layout: Layout, root: int, wanted: tuple[int, ...], seeded: bool) -> Program:
+def _passes(
+    xp: JaxArrays,
+    st: Structure,
+    shared: Shared | None,
+    leaves: list[Any],
+    nats: Sequence[Any],
+    root: int,
+    also: Sequence[int],
+    wanted: Sequence[int],
+    seed: Any,
+) -> tuple[Any, Any]:
+    """Values of the root and of `also`, and cotangents of `wanted`: two things to be asked for an id."""
+    if shared is not None:
+        return shared.passes(xp, leaves, nats, root, also, wanted)
+    run = _Run(xp, st, leaves, nats, (root, *also), wanted)
+    return run.values, run.cotangents(root, seed)
+
+
+def grads_program(
+    st: Structure,
+    layout: Layout,
+    root: int,
+    wanted: tuple[int, ...],
+    seeded: bool,
+    shared: Shared | None = None,
+) -> Program:
     """(params, others, nats, seed) -> cotangents of `wanted`, None where absent."""
 
     def fn(xp: JaxArrays, params: Any, others: Any, nats: Any, seed: Any) -> Any:
-        run = _Run(xp, st, layout.leaves(params, others), nats, (root,), wanted)
-        ct = run.cotangents(root, seed if seeded else None)
-        return ([ct[i] for i in wanted], run.values[root]), _flag(xp)
+        leaves = layout.leaves(params, others)
+        values, ct = _passes(xp, st, shared, leaves, nats, root, (), wanted, seed if seeded else None)
+        return ([ct[i] for i in wanted], values[root]), _flag(xp)
 
     return Program(st, f"gradients of {len(st.nodes)} instructions", fn)
 
@@ -244,6 +272,7 @@ def step_program(
     grads_out: tuple[int, ...],
     seeded: bool,
     donate: bool = True,
+    shared: Shared | None = None,
 ) -> Program:
     """(params, slots, others, nats, moving, seed) -> (params, slots, values, cotangents, report): one step.
 
@@ -253,8 +282,8 @@ def step_program(
 
     def fn(xp: JaxArrays, params: Any, slots: Any, others: Any, nats: Any, moving: Any, seed: Any) -> Any:
         wanted = tuple(dict.fromkeys([*[leaf for leaves in up.leaves for leaf in leaves], *grads_out]))
-        run = _Run(xp, st, layout.leaves(params, others), nats, (root, *values_out), wanted)
-        values, ct = run.values, run.cotangents(root, seed if seeded else None)
+        leaves, given = layout.leaves(params, others), seed if seeded else None
+        values, ct = _passes(xp, st, shared, leaves, nats, root, values_out, wanted, given)
         gradients = [total(xp, [ct[i] for i in leaves]) for leaves in up.leaves]
         program.present = tuple([g is not None for g in gradients])
         loss = values[root]
