@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from prooftape.errors import ShapeError, ValueTypeError, found
 
 MAX_NAT: Final = 2**62  # leaves room to add offsets in 64 bits
+INT64: Final = np.dtype(np.int64)
+INT32: Final = np.dtype(np.int32)
+_FEW: Final = 256
+"""Up to so many, Python's own loops are quicker than to start one of NumPy's."""
 
 
 def natural(value: object, what: str) -> int:
@@ -22,10 +26,38 @@ def natural(value: object, what: str) -> int:
 
 def naturals(values: object, what: str) -> NDArray[np.int64]:
     """A fresh vector of naturals below 2^62; `what` names it in errors."""
-    if values.__class__ is np.ndarray and values.dtype == np.int64 and values.ndim == 1 and values.size:
-        given: NDArray[np.int64] = values
-        if np.maximum.reduce(given.view(np.uint64)) < MAX_NAT:  # a negative number is a huge one there
-            return given.copy()
+    return counted(values, what)[0]
+
+
+def counted(values: object, what: str, format: Any = INT64) -> tuple[NDArray[Any], int]:
+    """The same with the largest of them, -1 for none; in another format where that one holds it."""
+    if values.__class__ is np.ndarray:
+        given: Any = values
+        unsigned, end = _UNSIGNED.get(given.dtype, _NONE)
+        if end and given.ndim == 1 and given.size:
+            if given.size <= _FEW:
+                entries = given.tolist()
+                top = max(entries) if min(entries) >= 0 else end
+            else:
+                top = int(np.maximum.reduce(given.view(unsigned)))
+            if top < end:
+                return given.astype(format if top <= _LARGEST[format] else INT64), top
+    found = _checked(values, what)
+    top = int(found.max()) if found.size else -1
+    return (found.astype(format) if top <= _LARGEST[format] else found), top
+
+
+_LARGEST: Final[dict[Any, int]] = {INT64: 2**63 - 1, INT32: 2**31 - 1}
+# a negative number is a huge one when its bits are read as an unsigned number: one comparison for both ends
+_UNSIGNED: Final[dict[Any, tuple[Any, int]]] = {
+    INT64: (np.uint64, MAX_NAT),
+    INT32: (np.uint32, 2**31),
+    np.dtype(np.uint8): (np.uint8, 2**8),
+}
+_NONE: Final = (None, 0)
+
+
+def _checked(values: object, what: str) -> NDArray[np.int64]:
     try:
         a: NDArray[Any] = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as e:
@@ -49,9 +81,8 @@ def naturals(values: object, what: str) -> NDArray[np.int64]:
 
 
 def _beyond(a: NDArray[Any]) -> bool:
-    """Whether an entry is negative or too large: one comparison, as a negative int64 is a huge uint64."""
-    unsigned = a.view(np.uint64) if a.dtype == np.int64 else a
-    return bool(np.maximum.reduce(unsigned) >= MAX_NAT or (unsigned is a and np.minimum.reduce(a) < 0))
+    """Whether an entry is negative or too large."""
+    return bool(a.max() >= MAX_NAT or (a.dtype.kind == "i" and a.min() < 0))
 
 
 def _is_natural(n: object) -> TypeGuard[int]:

@@ -15,6 +15,7 @@ from prooftape.arrays.floats import LowPrecision
 from prooftape.arrays.structure import Arr
 from prooftape.grads import Grads, checked
 from prooftape.handle_methods import TensorRef
+from prooftape.naturals import INT32
 from prooftape.op import Call
 from prooftape.param import Param
 from prooftape.recording import Mark
@@ -39,6 +40,7 @@ class OnDevice(Taped):
         from prooftape.xla.making import make_engine
 
         self._xla = make_engine(self.scalar, domain, lowerings, donate, mesh)
+        self._nat_format = INT32
 
     def stats(self) -> Stats:
         """What recording the same graph again has saved, and what was compiled."""
@@ -95,6 +97,12 @@ class OnDevice(Taped):
 
     def _on_host(self, value: Any, dtype: str = REAL) -> Arr:
         """A device value as a user may keep it."""
+        if (
+            isinstance(value, np.ndarray)
+            and value.base is not None
+            and not (value.flags.writeable or self._low)
+        ):
+            return value  # a view of what is locked: nobody can unlock it
         array = np.asarray(value) if self._xla is None else self._xla.on_host(value)
         if dtype == BOOL or (array is not value and not array.flags.writeable and not self._low):
             return array

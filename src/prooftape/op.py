@@ -213,6 +213,7 @@ class Op:
         be None (absent); at least one is present
     record_check(call, naturals): raises RuleError when the naturals now stored at the index references are
         surely a mistake; asked when a session records the op, never again (evaluation is total)
+    nats_below(call): of an op with one index reference, the number below which its `record_check` passes
     vjp(xp, call, saved, ct, wanted) -> one cotangent (or None) per operand; saved = (values named by `saves`,
         in that order, then the indices); only operands with wanted[i] need one
     """
@@ -241,6 +242,7 @@ class Op:
     transcendental: bool = False
     public: bool = True
     record_check: Callable[[Call, Sequence[NDArray[np.int64]]], None] | None = None
+    nats_below: Callable[[Call], int] | None = None
     _calls: dict[object, Call] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -249,6 +251,8 @@ class Op:
                 raise ValueError(f"op {self.name!r}: {part} is missing")
         if self.operand_dtypes and len(self.operand_dtypes) != len(self.operands):
             raise ValueError(f"op {self.name}: operand_dtypes and operands differ in length")
+        if self.nats_below is not None and (self.record_check is None or len(self.nats) != 1):
+            raise ValueError(f"op {self.name}: nats_below is for one index reference with a record_check")
         unknown = set(self.saves) - {*self.operands, OUT}
         if unknown:
             raise ValueError(f"op {self.name}: saves names no operand: {sorted(unknown)}")

@@ -181,6 +181,7 @@ class Track:
         self.failures = 0  # how often it was expected and something else came
         self.sets: list[HandleSet] = []
         self.params: list[Param] = list(recorded.params.values())
+        self.bounds: dict[int, tuple[int, int]] = {}  # what `bound` has found
         self.prefixes: dict[object, Any] = {}  # engines keep here what they know of the graph up to a node
         self.steps = self._steps()
 
@@ -193,6 +194,19 @@ class Track:
         self.recorded = recorded
         self.sets = []
         self.steps = self._steps()
+
+    def bound(self, id: int) -> tuple[int, int]:
+        """Of a node that checks its naturals: which of the vectors it reads, and what they must be below.
+
+        (-1, 0) where it is not as simple as that.
+        """
+        r = self.recorded
+        call, _, nats = r.nodes[id - len(r.leaves)]
+        if call.op.nats_below is None:
+            return -1, 0
+        slots = [(n.start, n.length) for n in r.nats]
+        mine = (nats[0], call.nat_sizes[0])
+        return (slots.index(mine), call.op.nats_below(call)) if mine in slots else (-1, 0)
 
     def type_of(self, id: int) -> TensorType:
         """Type of a context id."""

@@ -19,7 +19,7 @@ from prooftape.errors import HandleError, RuleError
 from prooftape.graph import Node
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NOTHING, Handle, NatRef, NatVecRef, Token
-from prooftape.naturals import natural, naturals
+from prooftape.naturals import INT64, counted, natural
 from prooftape.param import WATCHERS, Param
 from prooftape.recorder import Recorder
 from prooftape.recording import called
@@ -48,21 +48,14 @@ from prooftape.types import BOOL
 class History:
     """What a session remembers of its earlier recordings, and what it counts."""
 
-    __slots__ = ("agreed", "fallbacks", "reason", "replays", "seen", "tracks", "whole")
+    __slots__ = ("fallbacks", "reason", "replays", "seen", "tracks", "whole")
 
     def __init__(self) -> None:
         self.tracks: dict[tuple[object, ...], Track] = {}
         self.seen: dict[tuple[object, ...], None] = {}
-        self.agreed: set[tuple[int, tuple[int, ...]]] = set()  # checks that this replay has passed
         self.whole: list[Node] | None = None  # the nodes, when a replay ended after its last call
         self.replays = self.fallbacks = 0
         self.reason: tuple[int, Step, str] | None = None
-
-    def begin(self) -> None:
-        """A replay begins."""
-        self.replays += 1
-        if self.agreed:
-            self.agreed = set()
 
     def failed(self, generation: int, expected: Step, found: str) -> None:
         """A replay ended before the last call that was expected."""
@@ -103,7 +96,9 @@ class Replaying(Recorder):
         self._set: HandleSet | None = None
         self._history = History()
         self._fed: list[Arr] = []
-        self._fed_nats: list[NDArray[np.int64]] = []
+        self._fed_nats: list[NDArray[Any]] = []
+        self._tops: list[int] = []  # the largest of each
+        self._nat_format: np.dtype[Any] = INT64  # what this session keeps vectors of naturals in meanwhile
         self._captured: list[Arr] | None = None
         self._watching = False  # whether this session is among the WATCHERS
         super().__init__(scalar_name, requires_grad_by_default)
@@ -179,8 +174,8 @@ class Replaying(Recorder):
         self._set = current = track.start(self, self._generation, self._token)
         self._token = current.token
         current.token.next = current.first
-        self._fed, self._fed_nats, self._captured = [], [], None
-        self._history.begin()
+        self._fed, self._fed_nats, self._tops, self._captured = [], [], [], None
+        self._history.replays += 1
         if not self._watching:
             WATCHERS.add(self)
             self._watching = True
@@ -212,7 +207,7 @@ class Replaying(Recorder):
         self._raws = {k: v for k, v in r.raws.items() if k < nodes}
         self._notes = {k: v for k, v in r.notes.items() if v.end <= nodes}
         if nats:
-            self._nats = np.concatenate(self._fed_nats)
+            self._nats = np.concatenate(self._fed_nats).astype(np.int64, copy=False)
         readers = (k for k, node in enumerate(self._nodes) if node.nats) if nats else iter(())
         first = next(readers, None)
         self._first_nat_node = None if first is None else leaves + first
@@ -302,7 +297,9 @@ class Replaying(Recorder):
         token = self._token
         key, _, _, _, out, after = token.next
         if key is NAT:
-            self._fed_nats.append(np.array([natural(n, "input_nat")], np.int64))
+            top = natural(n, "input_nat")
+            self._fed_nats.append(np.array([top], np.int64))
+            self._tops.append(top)
             token.next = after
             return out  # type: ignore[no-any-return]
         return super().input_nat(n)
@@ -312,9 +309,10 @@ class Replaying(Recorder):
         token = self._token
         key, length, _, _, out, after = token.next
         if key is NAT_VEC and not isinstance(v, (Handle, Param)):
-            values = naturals(v, "input_nat_vec")
+            values, top = counted(v, "input_nat_vec", self._nat_format)
             if len(values) == length:
                 self._fed_nats.append(values)
+                self._tops.append(top)
                 token.next = after
                 return out  # type: ignore[no-any-return]
         return super().input_nat_vec(v)
@@ -323,19 +321,22 @@ class Replaying(Recorder):
         """Whether the naturals given this time pass the check that recording the op asks for."""
         track = self._track
         assert track is not None
+        found = track.bounds.get(out.id)
+        if found is None:
+            found = track.bounds[out.id] = track.bound(out.id)
+        place, end = found
+        if place >= 0:
+            return self._tops[place] < end
         node = track.recorded.nodes[out.id - len(track.recorded.leaves)]
-        call, agreed = node.call, self._history.agreed
-        if (id(call), node.nats) in agreed:
-            return True  # naturals do not change while a replay lasts
-        vectors = {(n.start, n.length): v for n, v in zip(track.recorded.nats, self._fed_nats, strict=False)}
+        call = node.call
+        nats = np.concatenate(self._fed_nats)
         assert call.op.record_check is not None
         try:
             call.op.record_check(
-                call, [vectors[slot] for slot in zip(node.nats, call.nat_sizes, strict=True)]
+                call, [nats[at : at + n] for at, n in zip(node.nats, call.nat_sizes, strict=True)]
             )
         except RuleError:
             return False  # recording the op refuses it, and says where
-        agreed.add((id(call), node.nats))
         return True
 
     def _noted(self, first: int, key: str, arguments: tuple[object, ...], result: TensorRef) -> None:

@@ -226,9 +226,13 @@ def _label_shape(t: Typing) -> Shape:
     return ()
 
 
+def _classes(c: Call) -> int:
+    return c.shapes[0][-1]
+
+
 def _check_labels(c: Call, naturals: Sequence[NDArray[np.int64]]) -> None:
     """Every label must name a class when the loss is recorded; one overwritten later is read totally."""
-    labels, classes = naturals[0], c.shapes[0][-1]
+    labels, classes = naturals[0], _classes(c)
     if labels.size and np.maximum.reduce(labels) >= classes:
         position = int((labels >= classes).argmax())
         raise RuleError(
@@ -302,6 +306,7 @@ cross_entropy = Op(
     nats=("labels",),
     shape_rule=_label_shape,
     record_check=_check_labels,
+    nats_below=_classes,
     forward=_cross_entropy,
     jvp=_cross_entropy_jvp,
     vjp=_cross_entropy_vjp,
@@ -339,6 +344,7 @@ nll_loss = Op(
     nats=("labels",),
     shape_rule=_label_shape,
     record_check=_check_labels,
+    nats_below=_classes,
     forward=_nll,
     jvp=lambda xp, c, primals, out, tangents: _nll(xp, c, tangents[0], primals[1]),
     vjp=_nll_vjp,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import OperandError
@@ -149,9 +150,9 @@ class Arguments:
                     tuple([log.index(slot) for slot in st.slots]) if whole else ()
                 )
             if where:
-                return [np.minimum(s._fed_nats[k], MAX_INDEX).astype(np.int32) for k in where]
+                return [_index(s._fed_nats[k]) for k in where]
         nats = s._nats if self._now.nats is None else self._now.nats
-        return [np.minimum(nats[a : a + k], MAX_INDEX).astype(np.int32) for a, k in st.slots]
+        return [_index(nats[a : a + k]) for a, k in st.slots]
 
     def _params(self, s: OnDevice, plan: Plan, now: Now) -> list[Any]:
         """The trained parameters' values at their `use`."""
@@ -217,3 +218,8 @@ class Arguments:
             return s._captured is None
         values: list[Any] = s._leaf_values
         return all(values[i].same(bank, k) for k, leaves in enumerate(plan.leaves) for i in leaves)
+
+
+def _index(nats: NDArray[Any]) -> NDArray[np.int32]:
+    """Naturals as XLA's indices; a replaying session keeps them so already."""
+    return nats if nats.dtype == np.int32 else np.minimum(nats, MAX_INDEX).astype(np.int32)

@@ -53,7 +53,9 @@ class Engine(Arguments):
         if now.generation != generation:
             return None
         found = now.known.get(id)
-        return found() if found.__class__ is Owed else found
+        if found.__class__ is Owed:
+            found = now.known[id] = found()
+        return found
 
     def gradients_of(self, s: OnDevice, root: int) -> XlaGrads:
         """Gradients of a scalar, to be computed when they are asked for."""
@@ -125,8 +127,11 @@ class Engine(Arguments):
         if memory is not None:
             memory.pending = owed.settle
         known[root] = Owed(owed, 4, 0)
-        known.update({i: Owed(owed, 2, k) for k, i in enumerate(quick.values_out)})
-        now.grads = {i: Owed(owed, 3, k) for k, i in enumerate(quick.grads_out)}
+        for k, i in enumerate(quick.values_out):
+            known[i] = Owed(owed, 2, k)
+        now.grads = grads = {}
+        for k, i in enumerate(quick.grads_out):
+            grads[i] = Owed(owed, 3, k)
 
     # -- running --------------------------------------------------------------------------------------
 

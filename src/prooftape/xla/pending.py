@@ -39,10 +39,11 @@ class Pending:
         """The final results, the report read to the host."""
         if self._report is not None:
             return self.results
-        results, report = self.results, self.results[4]
-        pair = isinstance(report, tuple)
+        results = self.results
+        report = results[4]
+        pair = report.__class__ is tuple
         value = report[0] if pair else np.asarray(report)
-        if bool(report[1] if pair else value[1]):
+        if report[1] if pair else value[1]:
             arguments = (*results[:2], *self._arguments[2:])  # parameters and slots came back unchanged
             results = self._engine.first(self._program, self._program.strict, arguments)
             value = np.asarray(results[4])
