@@ -18,25 +18,32 @@ from prooftape.xla.pending import Owed
 from prooftape.xla.plan import Plan
 
 if TYPE_CHECKING:
+    from prooftape.graph import Graph
     from prooftape.on_device import OnDevice
+    from prooftape.replay import Track
 
 
 class XlaGrads(Grads):
     """See `Grads`. Nothing is computed until a cotangent is read, or a step takes them all."""
 
+    _track: Track | None = None
+    _graph: Graph | None = None
+    _asked = False  # whether a node's cotangent has been computed on its own
+
     def __init__(self, session: OnDevice, engine: Engine, root: int, seed: Any) -> None:
         self._session = session
         self._engine = engine
         self._token = session._token
-        self._track = track = session._track if session._set is not None else None
-        self._graph = session.graph if track is None else None
+        if session._set is not None:
+            self._track = session._track
+        else:
+            self._graph = session.graph
         self.root = root
         self.seed = seed
         self.generation = session._generation
         self.known: dict[int, Any] = {}
         self._now = now = engine.now(session)
         self._epoch = len(now.written)
-        self._asked = False  # whether a node's cotangent has been computed on its own
 
     @property
     def written(self) -> bool:
