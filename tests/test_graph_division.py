@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prooftape import Session
+from prooftape import Session, graph_division, graph_division_rules
 from prooftape.arrays.structure import Arr
-from prooftape.errors import ProofTapeError
+from prooftape.errors import ProofTapeError, ScalarError
 from prooftape.graph_division import Divided, Division, divide, division_reason
-from prooftape.graph_division_rules import RULES, Status
+from prooftape.graph_division_rules import RULES, Rows, Status
+from prooftape.handle_methods import TensorRef
 from prooftape.op import Op, Operand, Sample
 from prooftape.ops import find, table
 from prooftape.semantics import ReadNats
@@ -227,3 +228,181 @@ def test_ops_on_parts_are_right(name: str) -> None:
     for k, (sample, parts, nats, n) in enumerate(tries(find(name))):
         done += attempt(find(name), sample, parts, nats, n, k)
     assert (done > 0) == (name in RULES), f"{name}: {done} divided samples"
+
+
+# -- what an entry with equal rows is, what mixes rows, and sums over the batch ------------------------------
+def batch(rows: int = 6) -> tuple[Session, TensorRef, TensorRef, TensorRef]:
+    """A session with rows (6, 4), weights (4, 4) and a vector (4)."""
+    rng = random.Random(5)
+    s = Session(MIRROR, domain="ieee")
+    x, w, b = (s.add_leaf(draw(rng, Operand(shape))) for shape in ((rows, 4), (4, 4), (4,)))
+    return s, x, w, b
+
+
+def status(s: Session, ref: TensorRef, n: int = 3) -> Status | None:
+    return check(s, division_of(s, n, [0], ()), ref.id if not ref.shape else -1).status[ref.id]
+
+
+def test_equal_rows_are_what_they_are_used_as() -> None:
+    s, x, w, b = batch()
+    y = s.matmul(x, w) + b  # b repeated in every row
+    z = 2 * (1 - y) + s.square(s.full((6, 4), 3) + b)  # rows of constants alone, then with rows
+    root = s.mean(z * z)
+    assert status(s, root) is Status.MEAN
+    s, x, w, b = batch(4)
+    ones = s.full((4, 4), 1)
+    whole = s.matmul(w + ones, w)  # as long as the batch, and no batch
+    root = s.sum(s.matmul(x, whole))
+    assert status(s, root, 2) is Status.SUM
+    both = s.sum(x * ones)
+    assert status(s, both, 2) is None  # used as whole above
+    chain = ones + ones
+    assert status(s, s.sum(chain * x), 2) is None
+    assert status(s, s.sum(s.matmul(chain, w)), 2) is Status.WHOLE
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda s, x, w, b: s.sum(x - s.broadcast_to(s.reduce_mean(x, 0), (6, 4))),
+        lambda s, x, w, b: s.sum(s.square(s.reduce_mean(x, 0))),
+        lambda s, x, w, b: s.sum(s.var(x, 0)),
+        lambda s, x, w, b: s.sum(s.softmax(x, 0)),
+        lambda s, x, w, b: s.sum(s.matmul(s.transpose2d(x), x)),
+        lambda s, x, w, b: s.sum(s.slice(x, 0, 0, 3)),
+        lambda s, x, w, b: s.sum(s.gather_row(x, 0)),
+        lambda s, x, w, b: s.sum(s.dropout(x, 0.5, key=3)),
+        lambda s, x, w, b: s.sum(s.reshape(x, (4, 6))),
+        lambda s, x, w, b: s.sum(x) + s.mean(x),
+        lambda s, x, w, b: s.sum(x) + s.sum(w),
+        lambda s, x, w, b: s.sum(x) * s.sum(x),
+        lambda s, x, w, b: s.div(s.sum(w), s.mean(x)),
+        lambda s, x, w, b: s.mean(s.batchnorm_channel_first(s.reshape(x, (6, 2, 2, 1)), b[:2], b[2:])),
+        lambda s, x, w, b: s.sum(s.concat([x, x], axis=0)),
+        lambda s, x, w, b: s.maximum(s.mean(x), s.sum(w)),
+    ],
+)
+def test_graphs_that_mix_rows_are_left_alone(mix: Any) -> None:
+    s, x, w, b = batch()
+    root = mix(s, x, w, b)
+    division = division_of(s, 3, [0], ())
+    found = divide([leaf.type for leaf in s.graph.leaves], list(s.graph.nodes), division)
+    assert "%" in division_reason(found, root.id)
+
+
+def test_reasons() -> None:
+    s, x, w, _ = batch()
+    y = s.sum(s.softmax(x, 0))
+    found = divide([leaf.type for leaf in s.graph.leaves], list(s.graph.nodes), division_of(s, 2, [0], ()))
+    assert division_reason(found, y.id) == "softmax, %3: does not keep the rows of a batch apart"
+    assert division_reason(found, w.id) == "the root is the same on every device"
+    with pytest.raises(ValueError, match="cannot be divided among 4 devices"):
+        divide([leaf.type for leaf in s.graph.leaves], [], division_of(s, 4, [0], ()))
+
+
+# -- random graphs ------------------------------------------------------------------------------------------
+def random_graph(rng: random.Random) -> tuple[Session, TensorRef]:
+    """A graph of ops on rows and on weights, with a few that mix rows, and a sum or mean at the end."""
+    s, x, w, b = batch()
+    labels = s.input_nat_vec([rng.randint(0, 3) for _ in range(6)])
+    rows, whole, totals = [x], [w, s.transpose2d(w)], [s.mean(s.square(b))]
+    vectors = [b]
+    one = [s.relu, s.tanh, s.square, s.neg, s.detach, lambda v: s.softmax(v, 1), lambda v: s.scale(v, 2)]
+    for _ in range(rng.randint(3, 12)):
+        v, u = rng.choice(rows), rng.choice(rows)
+        m, c = rng.choice(whole), rng.choice(vectors)
+        rows.append(
+            rng.choice(
+                [
+                    lambda v=v: rng.choice(one)(v),
+                    lambda v=v, u=u: rng.choice([s.add, s.sub, s.mul, s.maximum])(v, u),
+                    lambda v=v, m=m, c=c: s.linear(m, c, v),
+                    lambda v=v, m=m: s.matmul(v, m),
+                    lambda v=v, c=c: v * c + rng.randint(1, 3),
+                    lambda v=v, c=c: s.layer_norm(v, c, c, eps=Fraction(1, 8)),
+                    lambda v=v: s.reshape(s.permute(s.reshape(v, (6, 2, 2)), (0, 2, 1)), (6, 4)),
+                    lambda v=v: s.broadcast_to(s.reshape(s.reduce_max(v, 1), (6, 1)), (6, 4)),
+                    lambda m=m: s.gather_rows_ref(m, labels),
+                    lambda v=v: s.reshape(s.flatten(v), (6, 4)) + s.full((6, 4), 1) * s.full((6, 4), 2),
+                    lambda v=v: s.concat([s.slice(v, 1, 0, 2), s.slice(v, 1, 1, 2)], axis=1),
+                ]
+            )()
+        )
+        if rng.random() < 0.1:  # mixes rows
+            rows.append(rows[-1] - s.broadcast_to(s.reduce_mean(rows[-1], 0), (6, 4)))
+        if rng.random() < 0.3:
+            whole.append(rng.choice([s.relu, s.square, s.neg])(m))
+        if rng.random() < 0.3:
+            vectors.append(c * s.reduce_sum(m, 0))
+    last = rows[-rng.randint(1, 2)]
+    loss = rng.choice(
+        [
+            lambda: s.mean(last),
+            lambda: s.cross_entropy(last, labels),
+            lambda: s.mse_loss(last, rows[0]),
+            lambda: s.mean(s.reduce_sum(last, (0,)) * vectors[-1]),
+            lambda: s.sum(last),
+        ]
+    )()
+    if rng.random() < 0.5:
+        loss = loss + s.mean(totals[0]) * s.sum(s.square(vectors[-1]))
+    return s, s.scale(loss, 3)
+
+
+def divided_graphs(count: int) -> int:
+    """How many of so many random graphs have local graphs; all that is said of any of them is checked."""
+    done = 0
+    for i in range(count):
+        rng = random.Random(i)
+        s, root = random_graph(rng)
+        slots = {slot for node in s.graph.nodes for slot in zip(node.nats, node.call.nat_sizes, strict=True)}
+        try:
+            found = check(s, division_of(s, rng.choice([2, 3, 6]), [0], slots), root.id)
+        except ScalarError:
+            continue  # 0 / 0 in exact numbers
+        done += not division_reason(found, root.id)
+    return done
+
+
+def test_random_graphs() -> None:
+    assert divided_graphs(60) > 20
+
+
+@pytest.mark.slow
+def test_many_random_graphs() -> None:
+    assert divided_graphs(1500) > 500
+
+
+# -- wrong rules are found ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("softmax", lambda call, parts: Rows((0,))),
+        ("var", lambda call, parts: Rows((0,), Status.PART if 0 not in call.ints("axis") else Status.MEAN)),
+        (
+            "reduce_max",
+            lambda call, parts: Rows((0,), Status.MEAN if 0 in call.ints("axis") else Status.PART),
+        ),
+        ("mean", lambda call, parts: Rows((0,), Status.SUM)),
+        (
+            "reduce_sum",
+            lambda call, parts: Rows((0,), Status.MEAN if 0 in call.ints("axis") else Status.PART),
+        ),
+        ("mse_loss", lambda call, parts: Rows((0, 1), Status.SUM)),
+        ("dropout", lambda call, parts: Rows((0,))),
+        ("batchnorm_channel_first", lambda call, parts: Rows((0,)) if len(call.shape) == 4 else None),
+        ("matmul", lambda call, parts: Rows((0, 1), Status.MEAN)),
+        ("nll_loss", lambda call, parts: Rows((0,), Status.SUM, nats=True)),
+    ],
+)
+def test_a_wrong_rule_is_found(name: str, rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(graph_division_rules.RULES, name, rule)
+    with pytest.raises(AssertionError):
+        for k, (sample, parts, nats, n) in enumerate(tries(find(name))):
+            attempt(find(name), sample, parts, nats, n, k)
+
+
+def test_a_wrong_combination_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_division, "combined", lambda call, found: Status.SUM)
+    with pytest.raises(AssertionError):
+        divided_graphs(20)
