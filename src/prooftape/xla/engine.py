@@ -78,7 +78,6 @@ class Engine(Arguments):
             or quick.root != root
             or plan.freezes != Param.freezes
             or not bank.intact
-            or bank.pending is not None
             or (frozen.params and not frozen.intact)
             or grads.known
             or grads.seed is not None
@@ -91,6 +90,8 @@ class Engine(Arguments):
         now = self.now(s)
         if now.stepped is not None:
             return False
+        if bank.pending is not None:  # nobody has read the last step's loss
+            bank.settle()
         st = plan.structure
         nats = self._nats(s, plan) if st.slots else []
         arguments: Any = (bank.arrays, [], [*frozen.arrays, *s._fed], nats, quick.moving, None)
