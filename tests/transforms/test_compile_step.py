@@ -1,4 +1,4 @@
-"""compile_step: equal to the uncompiled function; one program per structure; clear refusals."""
+"""compile_step: equal to the uncompiled function, one program per structure."""
 
 from __future__ import annotations
 
@@ -10,93 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stepping_cases import ENGINES, assert_within_rounding, data, exact, leaves, network, poly, program, train
 
 import prooftape as pt
 from prooftape.errors import (
-    AttributeValueError,
-    CompiledStepError,
     DonatedError,
-    ForeignHandleError,
     IndexRangeError,
-    OperandError,
-    ScalarError,
-    ShapeError,
     ValueTypeError,
 )
-from prooftape.recompilation import LIMIT, RecompilationWarning
-from prooftape.testing.rounding import compare, numpy_rounding, rounding_bounds, xla_rounding
+from prooftape.recompilation import RecompilationWarning
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
-
-ENGINES = ("numpy", "xla")
-
-
-def exact(values: Any) -> np.ndarray:
-    a = np.array(values, dtype=object)
-    out = np.empty(a.size, dtype=object)
-    out[:] = [F(v) for v in a.ravel()]
-    return out.reshape(a.shape)
-
-
-def poly(x: pt.TensorRef) -> pt.TensorRef:
-    s = x.session
-    a, b = x[0], x[1]
-    return a * a * b + s.relu(b * 3 - a) / (a * a + 1) + (x * x).sum() * x[2]
-
-
-def network(params: Any, x: pt.TensorRef, labels: Any) -> pt.TensorRef:
-    """Two layers and a loss with labels; the same text for compiled and plain calls."""
-    s = x.session
-    h = s.tanh(x @ params["w"].T + params["b"][0])
-    return s.cross_entropy(h @ params["v"].T, s.input_nat_vec(labels))
-
-
-def data(n: int = 5, dtype: Any = np.float32, seed: int = 0) -> tuple[Any, Any, Any]:
-    draw = np.random.default_rng(seed)
-    params = {
-        "w": draw.normal(size=(6, 4)).astype(dtype),
-        "b": (draw.normal(size=6).astype(dtype),),
-        "v": draw.normal(size=(3, 6)).astype(dtype),
-    }
-    return params, draw.normal(size=(n, 4)).astype(dtype), draw.integers(0, 3, n)
-
-
-def train(params: Any, x: Any, labels: Any, lr: Any = 0.1) -> Any:
-    loss, g = pt.value_and_grad(network)(params, x, labels)
-    new = {"w": params["w"] - lr * g["w"], "b": (params["b"][0] - lr * g["b"][0],)}
-    return loss, new | {"v": params["v"] - lr * g["v"]}
-
-
-def leaves(tree: Any) -> list[np.ndarray]:
-    return [np.asarray(x) for x in jax.tree_util.tree_leaves(tree)]
-
-
-def program(step: Any) -> Any:
-    """The one program a step holds."""
-    (form,) = step._forms.values()
-    (found,) = form.programs.values()
-    return found
-
-
-def assert_within_rounding(step: Any, arrays: list[np.ndarray], results: Any) -> None:
-    """Every result against the bound derived for it from the recorded graph."""
-    f = program(step).function
-    model = {"xla": xla_rounding, "numpy": numpy_rounding}[step.engine](f.scalar.name)
-    given, nats = [None] * len(f.graph.leaves), {}
-    for a, x in zip(f.arguments, arrays, strict=True):
-        if a.kind == "naturals":
-            nats[a.at, len(x)] = x
-        else:
-            given[a.at] = f.scalar.to_array(x, a.name)
-    bounds, _, _ = rounding_bounds(f.graph, given, lambda i, k: nats[i, k], model)
-    claims = 0
-    for i, result in zip(f.outputs, leaves(results), strict=True):
-        report = compare(model, bounds[i], result, ("values", i, "result"))
-        assert report, str(report)
-        claims += report.claims
-    assert claims > 0
-
 
 # -- the same results -------------------------------------------------------------------------------------
 TRANSFORMS = {
@@ -311,7 +236,7 @@ def test_labels_are_checked_at_every_call(engine: str) -> None:
     other = np.array([2, 2, 0, 1, 1])
     assert step(params, x, other) != first
     with pytest.raises(
-        IndexRangeError, match=r"cross_entropy \[test_compile_step.py:\d+\]: label 3 at position 4"
+        IndexRangeError, match=r"cross_entropy \[stepping_cases.py:\d+\]: label 3 at position 4"
     ):
         step(params, x, np.array([0, 1, 2, 0, 3]))
     with pytest.raises(ValueTypeError, match=r"labels: expected a natural number .* got -1 at position 0"):
@@ -441,242 +366,3 @@ def test_threads_may_share_a_step(engine: str) -> None:
     for t in threads:
         t.join()
     assert wrong == [] and sorted(runs) == [(1,), (2,), (3,), (4,)]
-
-
-# -- refusals ---------------------------------------------------------------------------------------------
-OUTER = pt.Session()
-
-
-def pollute(x: pt.TensorRef) -> pt.TensorRef:
-    OUTER.const([1.0])
-    return x
-
-
-REFUSED = {
-    "a number": (lambda x: x.size, r"returned int 2, which would be the same at every call"),
-    "an array": (lambda x: {"y": np.ones(2)}, r"returned ndarray of shape \(2,\)"),
-    "a value": (
-        lambda x: x * x.value[0],
-        r"value of x \(2,\) \[.*\] was asked for .*test_compile_step.py:\d+",
-    ),
-    "item": (lambda x: x * x.sum().item(), r"was asked for while the step is recorded"),
-    "backward": (
-        lambda x: x.session.backward_scalar_dense_all(x.sum()),
-        r"a backward pass was asked for .* use pt.grad",
-    ),
-    "tangent": (lambda x: x.session.jvp_leaf(x, x, np.ones(2)), r"a tangent was asked for .* use pt.jvp"),
-    "reset": (lambda x: x.session.reset_tape(), r"reset_tape\(\) was called"),
-    "input": (lambda x: x + x.session.input([1.0, 2.0]), r"input\(\) was called .* as an argument"),
-    "leaf": (lambda x: x + x.session.add_leaf([1.0, 2.0]), r"add_leaf\(\) was called"),
-    "param": (lambda x: x + x.session.use(x.session.param(np.ones(2), name="p")), r"use\(\) was called"),
-    "naturals": (
-        lambda x: x[x.session.input_nat_vec([0])],
-        r"input_nat_vec\(\) was called .* vector of integers",
-    ),
-    "natural": (lambda x: x[x.session.input_nat(0)], r"input_nat\(\) was called"),
-    "state": (lambda x: x.session.state, r"the state of the session was asked for"),
-    "replay": (lambda x: x.session.replay("float64"), r"a replay was asked for"),
-    "surroundings": (pollute, r"pollute \[test_compile_step.py:\d+\] records into <Session.*x.session"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_a_step_cannot_do_is_refused(name: str) -> None:
-    OUTER.reset_tape()
-    fn, message = REFUSED[name]
-    step = pt.compile_step(fn, engine="numpy")
-    with pytest.raises(CompiledStepError, match=message):
-        step(np.ones(2, np.float32))
-    assert step.stats().structures == 0
-
-
-def test_naturals_of_a_step_cannot_be_read_or_written() -> None:
-    for act in (
-        lambda i: i.session.get_nat_vec(i),
-        lambda i: i.session.set_nat_vec(i, [0]),
-    ):
-        step = pt.compile_step(lambda i, act=act: act(i), engine="numpy")
-        with pytest.raises(CompiledStepError, match="while the step is recorded"):
-            step(np.array([1]))
-
-
-def test_handles_of_other_sessions_are_refused() -> None:
-    s = pt.Session()
-    y = s.input(np.ones(2))
-    for fn in (lambda x: x + y, lambda x: y):
-        with pytest.raises(ForeignHandleError, match="belongs to another session"):
-            pt.compile_step(fn, engine="numpy")(np.ones(2, np.float32))
-
-
-UNSUPPORTED = {
-    "a parameter": (pt.Param([1.0]), r"x is Param.* pass param.value"),
-    "a session": (pt.Session(), "x is a Session"),
-    "a generator": (np.random.default_rng(0), "x is a random generator"),
-    "a matrix of integers": (np.ones((2, 2), int), r"x is an array of int64 of shape \(2, 2\).*ravel"),
-    "an integer array": (np.array(3), r"x is an array of int64 of shape \(\).*int\(n\)"),
-    "complex numbers": (np.ones(2, complex), "x is an array of complex128"),
-    "text": (np.array(["a"]), "x is an array of <U1"),
-    "a set": ({1, 2}, "x is set .*cannot be compared from call to call"),
-}
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_unsupported_arguments_are_named(engine: str, name: str) -> None:
-    value, message = UNSUPPORTED[name]
-    with pytest.raises(CompiledStepError, match=message):
-        pt.compile_step(lambda x: x, engine=engine)(value)
-    with pytest.raises(CompiledStepError, match=message.replace("x is", r"x\['k'\]\[1\] is")):
-        pt.compile_step(lambda x: x["k"][0], engine=engine)({"k": [np.ones(2), value]})
-
-
-class Foreign:
-    dtype, shape = "torch.float32", (2,)
-
-
-def test_arrays_of_other_libraries_are_refused() -> None:
-    for engine in ENGINES:
-        with pytest.raises(
-            CompiledStepError, match=r"x is .*, an array of another library; pass a NumPy array"
-        ):
-            pt.compile_step(lambda x: x, engine=engine)(Foreign())
-
-
-def test_wrong_settings() -> None:
-    f = lambda x, y: x  # noqa: E731
-    with pytest.raises(CompiledStepError, match="expected a function, got int 3"):
-        pt.compile_step(3)  # type: ignore[arg-type]
-    with pytest.raises(ValueTypeError, match="unknown engine 'torch'; known: xla, numpy"):
-        pt.compile_step(f, engine="torch")
-    with pytest.raises(ScalarError, match=r"XLA computes in float32.*not in rational; use engine='numpy'"):
-        pt.compile_step(f, scalar="rational")
-    with pytest.raises(ScalarError, match=r"not in rational"):
-        pt.compile_step(lambda x: x)(exact([1]))
-    with pytest.raises(
-        AttributeValueError, match=r"donate='z': .* has no argument of this name, it takes x, y"
-    ):
-        pt.compile_step(f, donate="z")
-    with pytest.raises(AttributeValueError, match=r"donate=2: .* takes the arguments x, y"):
-        pt.compile_step(f, donate=2)
-    with pytest.raises(ValueTypeError, match="donate takes names or positions of arguments, got float"):
-        pt.compile_step(f, donate=[0.5])  # type: ignore[list-item]
-    assert pt.compile_step(lambda *a: a[0], donate=7, engine="numpy")(np.ones(1)) == 1
-
-
-def test_a_missing_jax_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(pt.errors.MissingExtraError, match=r"prooftape\[xla\].*engine='numpy'"):
-        pt.compile_step(poly)
-
-
-def test_an_error_of_the_function_leaves_the_step_usable() -> None:
-    step = pt.compile_step(lambda x, y: x + y.sum() @ x, engine="numpy")
-    with pytest.raises((ShapeError, OperandError)):
-        step(np.ones(2), np.ones(3))
-    assert step.stats().structures == 0
-    exp = pt.compile_step(lambda x: x.exp(), engine="numpy")
-    with pytest.raises(ScalarError, match=r"exp: .*recorded at test_compile_step.py:\d+"):
-        exp(exact([1]))
-    assert exp(np.zeros(1)) == 1
-
-
-def test_names_come_from_the_function() -> None:
-    assert repr(pt.compile_step(pt.grad(poly), engine="numpy")).startswith(
-        "<compiled step poly [test_compile_step.py:"
-    )
-    step = pt.compile_step(pt.value_and_grad(network), engine="numpy", donate="params")
-    step(*data())
-    assert program(step).function.graph.leaves[0].name == "params['b'][0]"
-
-
-# -- the warning ------------------------------------------------------------------------------------------
-CHANGES = {
-    "shape": (lambda k: (np.ones((k, 4)), 1), r"argument x changed shape, \(8, 4\) -> \(9, 4\)"),
-    "setting": (lambda k: (np.ones(2), k), "argument n changed, int 8 -> int 9"),
-    "new entry": (lambda k: ({i: np.ones(1) for i in range(k)}, 1), r"argument x\[8\] is new"),
-    "gone": (lambda k: ({i: np.ones(1) for i in range(20 - k)}, 1), r"argument x\[11\] is gone"),
-    "dtype": (
-        lambda k: (np.ones(1 + k // 2, [np.float32, np.float64][k % 2]), 1),
-        "argument x changed dtype, float32 -> float64",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_repeated_recompilation_warns_once_with_the_reason(name: str) -> None:
-    make, reason = CHANGES[name]
-
-    def fn(x: Any, n: int) -> Any:
-        return (next(iter(x.values())) if isinstance(x, dict) else x) * n
-
-    step = pt.compile_step(fn, engine="numpy")
-    for k in range(1, LIMIT + 1):
-        step(*make(k))
-    with pytest.warns(RecompilationWarning, match=reason) as caught:
-        step(*make(LIMIT + 1))
-    assert caught[0].filename == __file__
-    for k in range(LIMIT + 2, LIMIT + 6):
-        step(*make(k))  # warnings are errors: none comes
-
-
-def test_few_structures_or_seldom_new_ones_do_not_warn() -> None:
-    step = pt.compile_step(lambda x: x, engine="numpy")
-    for k in range(1, 3 * LIMIT):
-        for _ in range(12):
-            step(np.ones(k))
-
-
-def test_a_session_warns_once_with_the_reason() -> None:
-    s = pt.Session(engine="xla")
-    w = s.param(np.ones((3, 4)), name="w")
-
-    def step(n: int, act: str = "square") -> None:
-        s.reset_tape()
-        y = getattr(s, act)(s.use(w) @ s.input(np.ones((4, n)), name="x"))
-        s.sgd_step_all(0.1, s.backward_scalar_dense_all(s.mean(y)))
-
-    for n in range(1, LIMIT + 1):
-        step(n)
-    with pytest.warns(RecompilationWarning, match=r"leaf x changed shape, \(4, 8\) -> \(4, 9\)"):
-        step(LIMIT + 1)
-    step(LIMIT + 2)
-
-
-DIFFERENCES = {
-    "op": (lambda s, x: s.exp(x), lambda s, x: s.sin(x), "op %1 changed, exp -> sin"),
-    "attribute": (
-        lambda s, x: s.scale(x, 2.0),
-        lambda s, x: s.scale(x, 3.0),
-        r"attribute c of scale \(%1\) changed, .*2.* -> .*3",
-    ),
-    "operands": (
-        lambda s, x: s.add(s.exp(x), x),
-        lambda s, x: s.add(x, s.exp(x)),
-        r"the operands of add \(%2\) changed",
-    ),
-    "count": (lambda s, x: s.exp(x), lambda s, x: s.exp(s.exp(x)), "number of ops changed, 1 -> 2"),
-    "leaves": (lambda s, x: x, lambda s, x: s.input(1.0), "number of leaves changed, 1 -> 2"),
-    "indices": (
-        lambda s, x: x[s.input_nat_vec([0])],
-        lambda s, x: x[s.input_nat_vec([0, 1])],
-        r"the number of indices of \w+ \(%1\) changed",
-    ),
-    "nothing": (lambda s, x: x, lambda s, x: x, "other results"),
-}
-
-
-@pytest.mark.parametrize("name", DIFFERENCES)
-def test_the_first_difference_of_two_recordings(name: str) -> None:
-    import re
-
-    from prooftape.recompilation import graphs_difference
-
-    one, other, text = DIFFERENCES[name]
-    found = []
-    for fn in (one, other):
-        s = pt.Session()
-        fn(s, s.input(np.ones(3)))
-        found.append(([leaf.type for leaf in s.graph.leaves], list(s.graph.nodes)))
-    assert re.search(text, graphs_difference(found[0], found[1]))
