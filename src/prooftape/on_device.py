@@ -71,7 +71,7 @@ class OnDevice(Taped):
         return optimize(self, self._xla, checked("step", grads), rule, memory, state)
 
     def _lowering(self) -> Callable[[Call], str | None] | None:
-        return None if self._xla is None else self._xla.lowering
+        return None if self._xla is None else self._xla.lowering(self.graph)
 
     def _hold(self, param: Param) -> Arr:
         if self._xla is None:

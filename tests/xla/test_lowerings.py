@@ -192,7 +192,7 @@ def test_a_spoiled_entry_is_passed_on_or_reported() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_on_samples_and_larger_shapes(dtype: str) -> None:
     calls = [*samples(), *LARGER, WIDE]
-    assert {lowerings.choose(c, ALL).lowering for c in calls} == ALL
+    assert {lowerings.choose(c, ALL).lowering for c in calls} == {x.name for x in lowerings.ALL}
     assert check(calls, dtype, 2) == 0
 
 

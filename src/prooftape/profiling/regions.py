@@ -150,12 +150,13 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float], f
     jitted: Any = jax.jit(prooftape_profile, compiler_options=options)
     arguments = jax.tree.map(jax.device_put, ran.arguments)
     traced: set[tuple[str, int]] = set()
-    kept = st.instrs
+    kept, marked = st.instrs, st.marked
     st._instrs = [named(instr, traced) for instr in kept]
+    st.marked = lambda instr: named(instr, traced)
     try:
         compiled = jitted.lower(*arguments).compile()
     finally:
-        st._instrs = kept
+        st._instrs, st.marked = kept, marked
     start = time.perf_counter()
     for _ in range(2):
         _ready(compiled(*arguments))

@@ -7,6 +7,7 @@ graph has. `Engine` adds the programs.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import jax
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from prooftape.arrays.structure import Arr
 from prooftape.errors import OperandError
+from prooftape.graph import Graph
 from prooftape.op import Call
 from prooftape.param import Param
 from prooftape.recompilation import Recompilations
@@ -53,9 +55,18 @@ class Arguments:
         self._rates: dict[Rows, Any] = {}
         self.context: Any = (lambda: jax.enable_x64(True)) if self.wide else contextlib.nullcontext
 
-    def lowering(self, call: Call) -> str | None:
-        """The name of the lowering that a call is traced with; None: the op's own rules."""
-        return lowerings.choose(call, self.on).lowering
+    def lowering(self, graph: Graph) -> Callable[[Call], str | None]:
+        """How calls of this graph are traced: the names of their lowerings; None: the op's own rules."""
+        st = structure(self.scalar, self.on, graph.leaves, graph.nodes, self.devices)
+        chained: dict[int, str] = {}
+        for name, inner, instr in st.chains(()):
+            chained.update((id(st.nodes[i - st.base].call), name) for i in (*inner, instr.out))
+
+        def names(call: Call) -> str | None:
+            found = [lowerings.choose(call, self.on).lowering, chained.get(id(call))]
+            return ", ".join(sorted(name for name in found if name is not None)) or None
+
+        return names
 
     def put(self, array: Arr) -> Any:
         """A host array as a device array with memory of its own."""

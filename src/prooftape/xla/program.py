@@ -19,7 +19,7 @@ from jax import lax
 from prooftape.graph import Graph, Leaf, Node
 from prooftape.numbers import Number
 from prooftape.semantics import jvp_ctx
-from prooftape.tape import backward_dense_from, forward_from
+from prooftape.tape import Tape, backward_dense_from, forward_from
 from prooftape.xla import compiling
 from prooftape.xla.arrays import JaxArrays
 from prooftape.xla.blocks import Blocks, block_size, saved_slots
@@ -78,8 +78,9 @@ class _Run:
 
         self.xp, self.st, self.read, self.wanted = xp, st, read, wanted
         self.needed = st.needed(wanted) if wanted else []
-        above = st.above(ids)
-        instrs = [instr for instr in st.instrs if instr.out in above]
+        self.tape = Tape(st.base, st.instrs) if whole else st.tape({*ids, *wanted})
+        above = st.above(ids, self.tape)
+        instrs = [instr for instr in self.tape.instrs if instr.out in above]
         size = None if whole else block_size(instrs, jax.default_backend())
         self.blocks = None if size is None else Blocks(xp, instrs, read, size)
         self.values: list[Any] = list(leaves)
@@ -88,7 +89,7 @@ class _Run:
             saved = saved_slots(instrs, self.needed) if wanted else set()
             self.blocks.forward(self.values, {*ids, *saved})
             return
-        for instr in st.instrs:
+        for instr in self.tape.instrs:
             if instr.out in above:
                 forward_from(xp, [instr], self.values, read)
             else:
@@ -100,7 +101,7 @@ class _Run:
         seeds[root] = self.xp.full((), 1) if seed is None else seed
         if self.blocks is not None:
             return self.blocks.backward(self.values, seeds, self.needed, set(self.wanted))
-        return backward_dense_from(self.xp, self.st.tape, self.values, seeds, self.read, self.needed)
+        return backward_dense_from(self.xp, self.tape, self.values, seeds, self.read, self.needed)
 
 
 def _flag(xp: JaxArrays) -> Any:

@@ -6,7 +6,7 @@ and parameters they have; its compiled programs are kept with it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from prooftape.op import Call, Op
 from prooftape.tape import Instr, Tape, ancestors
 from prooftape.types import TensorType
 from prooftape.xla import lowerings
+from prooftape.xla.lowerings.chains import Chain
 
 MAX_STRUCTURES: Final = 256
 _structures: dict[tuple[object, ...], Structure] = {}
@@ -40,6 +41,8 @@ class Structure:
         self.programs: dict[tuple[object, ...], Any] = {}
         self._on = on
         self._instrs: list[Instr] | None = None
+        self.marked: Callable[[Instr], Instr] = lambda instr: instr
+        """What a profile does to the instructions that it watches."""
 
     def __len__(self) -> int:
         return self.base + len(self.nodes)
@@ -59,20 +62,33 @@ class Structure:
                 self._instrs.append(compile_node(node._replace(call=call), self.base + k))
         return self._instrs
 
-    @property
-    def tape(self) -> Tape:
-        """The same as a tape."""
-        return Tape(self.base, self.instrs)
+    def chains(self, asked: Collection[int]) -> list[Chain]:
+        """What is one instruction in a program that hands out values and cotangents of `asked`.
+
+        Between the instructions of a chain nothing is rounded to 16 bits, so there they stay apart; and so
+        they do on several devices, where their loops would have to be divided as well.
+        """
+        if self.devices is not None or self.scalar not in ("float32", "float64"):
+            return []
+        return lowerings.chains_of(self.nodes, self.base, self._on, asked)
+
+    def tape(self, asked: Collection[int]) -> Tape:
+        """The tape of such a program."""
+        instrs = list(self.instrs)
+        for chain in self.chains(asked):
+            instrs[chain.instr.out - self.base] = self.marked(chain.instr)
+        return Tape(self.base, instrs)
 
     def type_of(self, id: int) -> TensorType:
         """Type of a context id."""
         return self.leaves[id] if id < self.base else self.nodes[id - self.base].call.out
 
-    def above(self, ids: Collection[int]) -> set[int]:
-        """The nodes that these context ids depend on, themselves included."""
+    def above(self, ids: Collection[int], tape: Tape | None = None) -> set[int]:
+        """The nodes that these context ids depend on (in this tape), themselves included."""
+        instrs = self.instrs if tape is None else tape.instrs
         found: set[int] = set()
         for i in ids:
-            found |= ancestors(self.instrs, self.base, i, self.base) if i not in found else set()
+            found |= ancestors(instrs, self.base, i, self.base) if i not in found else set()
         return found
 
     def needed(self, wanted: Collection[int]) -> list[bool]:

@@ -7,11 +7,12 @@ Each can be switched off by name; switched off, the op's own rules are traced.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from prooftape.errors import AttributeValueError, ValueTypeError
+from prooftape.graph import Node
 from prooftape.op import Call
-from prooftape.xla.lowerings import attention, convolution, linear, losses, norms, pooling, softmax
+from prooftape.xla.lowerings import attention, chains, convolution, linear, losses, norms, pooling, softmax
 from prooftape.xla.lowerings.lowering import Lowering, Rules, rules_of
 
 _MODULES = (convolution, pooling, linear, attention, norms, softmax, losses)
@@ -23,7 +24,7 @@ _BY_OP: dict[str, tuple[Lowering, ...]] = {
 
 def names() -> tuple[str, ...]:
     """The names of all lowerings."""
-    return tuple(x.name for x in ALL)
+    return (*(x.name for x in ALL), *chains.NAMES)
 
 
 def enabled(choice: bool | Collection[str]) -> frozenset[str]:
@@ -51,4 +52,11 @@ def choose(call: Call, on: frozenset[str]) -> Rules:
     return rules_of(call, None)
 
 
-__all__ = ["ALL", "Lowering", "Rules", "choose", "enabled", "names"]
+def chains_of(
+    nodes: Sequence[Node], base: int, on: frozenset[str], asked: Collection[int]
+) -> list[chains.Chain]:
+    """What is traced as one instruction in a program that hands out what is `asked` for."""
+    return chains.find(nodes, base, on, asked, lambda call: choose(call, on).lowering)
+
+
+__all__ = ["ALL", "Lowering", "Rules", "chains_of", "choose", "enabled", "names"]

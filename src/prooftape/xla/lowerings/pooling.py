@@ -98,13 +98,24 @@ def _jvp(xp: Any, c: Call, primals: Sequence[Arr], out: Arr, tangents: Sequence[
 def _vjp(xp: Any, c: Call, saved: Sequence[Arr], ct: Arr, wanted: Sequence[bool]) -> tuple[Arr | None, ...]:
     win = _windows(c)
     image, ct = _last(win, saved[0]), _last(win, ct)
-    if _tiles(win):
-        g = separately(lambda x, g: _spread_tiles(win, _winner(win, _cells(win, x, -np.inf)), g), image, ct)
-    else:
-        # two calls: overlapping windows ask for each number several times
-        number = separately(lambda x: _winner(win, _cells(win, x, -np.inf)), image)
-        g = separately(lambda number, g: _fold(win, number, g), number, ct)
+    g = to_image(win, image, ct)
     return (jnp.moveaxis(g, -1, 1).reshape(c.shapes[0]),)
+
+
+def to_image(win: Windows, image: Arr, ct: Arr) -> Arr:
+    """Cotangent of the image from that of the pool, channels last."""
+    if _tiles(win):
+        return separately(
+            lambda x, g: _spread_tiles(win, _winner(win, _cells(win, x, -np.inf)), g), image, ct
+        )
+    # two calls: overlapping windows ask for each number several times
+    return placed(win, separately(lambda x: _winner(win, _cells(win, x, -np.inf)), image), ct)
+
+
+def placed(win: Windows, number: Arr, ct: Arr) -> Arr:
+    """The same from the numbers of the winning cells."""
+    place = _spread_tiles if _tiles(win) else _fold
+    return separately(lambda number, g: place(win, number, g), number, ct)
 
 
 def _spread_tiles(win: Windows, number: Arr, g: Arr) -> Arr:
