@@ -94,7 +94,8 @@ class Engine(Arguments):
             bank.settle()
         st = plan.structure
         nats = self._nats(s, plan) if st.slots else []
-        arguments: Any = (bank.arrays, [], [*frozen.arrays, *s._fed], nats, quick.moving, None)
+        others = [*frozen.arrays, *s._fed] if self.devices is None else self._others(s, plan)
+        arguments: Any = (bank.arrays, [], others, nats, quick.moving, None)
         results = quick.fast(*arguments)
         bank.arrays = results[0]
         now.stepped, now.gone = plan, bank.params

@@ -91,8 +91,7 @@ class Devices:
             if array.sharding == how or not array.is_fully_addressable:
                 return array
             array = np.asarray(array)
-        if self.processes is None:
-            return jax.device_put(array, how)
+        # half the time of device_put
         return jax.make_array_from_callback(array.shape, how, lambda part: array[part])
 
     def keep(self, array: Arr) -> Any:
@@ -230,7 +229,7 @@ class MeshEngine(Engine):
         self._agree_once(f"a part of an input, {part.shape}")
         with self.context():
             if devices.processes is None:
-                return Sharded(jax.device_put(part, devices.divided), self.scalar)
+                return Sharded(devices.place(part, devices.divided), self.scalar)
             return Sharded(_join(devices.divided, part), self.scalar)
 
     def join_integers(self, part: NDArray[Any]) -> NDArray[Any]:
@@ -250,10 +249,6 @@ class MeshEngine(Engine):
             self._agree(what)
 
     # -- running ------------------------------------------------------------------------------------------
-    def quick(self, s: OnDevice, grads: object, rate: object) -> bool:
-        """False: inputs have to be placed first."""
-        return False
-
     def program(self, st: Structure, key: tuple[object, ...], make: Any) -> Program:
         """The program of this key; a new one is compared with those of the other processes."""
         if self.devices.processes is not None and key not in st.programs:
