@@ -1,10 +1,12 @@
-"""What do two processes of one device each gain over one? A step of W2 (MLP) and W4 (transformer block).
+"""What do two processes of one device each gain over one? Steps of W2 (MLP), W3 (CNN), W4 (transformer).
 
 Each process is pinned to a processor of its own and runs one thread; they exchange gradients over loopback
 (gloo). The time of a step is wall time, recording and reading the loss included, inputs given as NumPy
 arrays; the figures are medians of interleaved rounds: one process alone, then both, in turn.
 
-    python benchmarks/data_parallel.py [--rounds 15] [--steps 20]
+    python benchmarks/data_parallel.py [--rounds 15] [--steps 20] [--dry-run]
+
+Gloo alone, the sum of so many numbers over the two processes, is timed beside them.
 """
 
 from __future__ import annotations
@@ -20,9 +22,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import harness
+
 HERE = Path(__file__).resolve().parent
-WORKLOADS = ("W2", "W4")
+WORKLOADS = ("W2", "W3", "W4")
 WAYS = ("one process", "two processes, each its part", "two processes, each all of it")
+SUM = "the sum of all gradients alone"
+PACKAGES = ("prooftape", "numpy", "jax", "jaxlib")
+HOW = (
+    "Wall time, a process to a processor, one thread each, interleaved, medians over the rounds. "
+    "Compare inside one table."
+)
 
 
 def make_step(name: str, session: Any, parts: tuple[int, int] | None) -> Any:
@@ -53,6 +63,25 @@ def make_step(name: str, session: Any, parts: tuple[int, int] | None) -> Any:
     return step
 
 
+def make_sum(count: int) -> Any:
+    """Nothing but one vector added up over all devices of all processes."""
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    mesh = Mesh(np.array(jax.devices()), ("batch",))
+    whole = PartitionSpec()
+    added = jax.jit(
+        jax.shard_map(
+            lambda x: jax.lax.psum(x, "batch"), mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False
+        )
+    )
+    given = jax.make_array_from_callback(
+        (count,), NamedSharding(mesh, whole), lambda part: np.ones(count, np.float32)
+    )
+    return lambda: float(added(given)[0])
+
+
 def work(rank: int, address: str, rounds: int, steps: int) -> None:
     """One of the two processes; the first tells the times."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
@@ -62,6 +91,9 @@ def work(rank: int, address: str, rounds: int, steps: int) -> None:
     import jax
     from jax.experimental.multihost_utils import sync_global_devices
 
+    sys.path[:0] = [str(HERE / "peers"), str(HERE)]
+    import workloads
+
     told: dict[str, Any] = {}
     for name in WORKLOADS:
         run = {
@@ -69,7 +101,8 @@ def work(rank: int, address: str, rounds: int, steps: int) -> None:
             WAYS[1]: make_step(name, pt.Session(engine="xla", mesh=2), (rank, 2)),
             WAYS[2]: make_step(name, pt.Session(engine="xla", mesh=2), None),
         }
-        times: dict[str, list[float]] = {way: [] for way in WAYS}
+        run[SUM] = make_sum(sum(p.size for p in workloads.problem(name).params) + 1)
+        times: dict[str, list[float]] = {way: [] for way in run}
         losses: dict[str, float] = {}
         for way, step in run.items():
             losses[way] = [step() for _ in range(5)][-1]
@@ -82,6 +115,7 @@ def work(rank: int, address: str, rounds: int, steps: int) -> None:
                 for _ in range(steps):
                     step()
                 times[way].append((time.perf_counter() - start) / steps)
+        del losses[SUM]
         told[name] = {"times": times, "losses": losses}
     if rank == 0:
         print(json.dumps(told), flush=True)
@@ -91,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--dry-run", action="store_true", help="print the table; write no file")
     parser.add_argument("--worker", nargs=2, metavar=("RANK", "ADDRESS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
@@ -108,16 +143,30 @@ def main() -> None:
     )
     second.wait()
     told = json.loads(first.stdout.splitlines()[-1])
-    print("| workload | " + " | ".join(WAYS) + " | gain |\n|---|---|---|---|---|")
+    body = report(told)
+    if given.dry_run:
+        print(body)
+        return
+    question = "What do two processes of one device each gain over one?"
+    print(harness.write_report("data_parallel", question, body, {"workloads": told}, PACKAGES, HOW))
+
+
+def report(told: dict[str, Any]) -> str:
+    """The table, and how well the losses agree."""
+    rows, notes = [], []
     for name, found in told.items():
-        medians = [statistics.median(found["times"][way]) for way in WAYS]
-        alone, parts = (found["times"][way] for way in WAYS[:2])
-        gain = statistics.median(a / b for a, b in zip(alone, parts, strict=True))
-        shown = " | ".join(f"{1e3 * t:.2f} ms" for t in medians)
-        print(f"| {name} | {shown} | {gain:.2f} |")
+        times = found["times"]
+        gains = [
+            statistics.median(a / b for a, b in zip(times[WAYS[0]], times[way], strict=True))
+            for way in WAYS[1:]
+        ]
+        medians = [f"{1e3 * statistics.median(times[way]):.2f}" for way in (*WAYS, SUM)]
+        rows.append([name, *medians, *[f"{gain:.2f}" for gain in gains]])
         reference = found["losses"][WAYS[0]]
         worst = max(abs(loss - reference) for loss in found["losses"].values())
-        print(f"<!-- {name}: fifth losses differ by at most {worst:.2e} of {reference:.4f} -->")
+        notes.append(f"{name}: the fifth losses differ by at most {worst:.1e} of {reference:.4f}.")
+    heads = ["workload", *[f"{way}, ms" for way in (*WAYS, SUM)], "times faster, parts", "times faster, all"]
+    return harness.markdown_table(heads, rows) + "\n" + "\n".join(notes) + "\n"
 
 
 if __name__ == "__main__":

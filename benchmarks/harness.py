@@ -301,8 +301,11 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+HOW = "CPU time, one thread, one core, interleaved, medians over the rounds. Compare inside one table."
+
+
 def write_report(
-    name: str, question: str, body: str, data: Mapping[str, object], packages: Iterable[str]
+    name: str, question: str, body: str, data: Mapping[str, object], packages: Iterable[str], how: str = HOW
 ) -> str:
     """Write `results/name.md` and `results/name.json`; returns the Markdown text."""
     facts, found, head = machine(), versions(packages), commit()
@@ -312,7 +315,7 @@ def write_report(
         f"Written by `python benchmarks/{name}.py`. Commit {head}.",
         "Machine: " + "; ".join(f"{key} {_plain(value)}" for key, value in facts.items()) + ".",
         "Versions: " + ", ".join(f"{key} {value}" for key, value in found.items()) + ".",
-        "CPU time, one thread, one core, interleaved, medians over the rounds. Compare inside one table.",
+        how,
         "",
     ]
     text = "\n".join(head_lines) + "\n" + body
