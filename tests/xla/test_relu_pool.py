@@ -52,11 +52,15 @@ def pooled(engine: str, x: Arr, pool: Any, on: Any = True) -> tuple[pt.Session, 
     return s, weighted(s, y), y, [image]
 
 
-def convolved(engine: str, arrays: Sequence[Arr], conv: Any, pool: Any) -> tuple[pt.Session, Any, Any, Any]:
+def convolved(
+    engine: str, arrays: Sequence[Arr], conv: Any, pool: Any, image: bool = True
+) -> tuple[pt.Session, Any, Any, Any]:
+    """`image`: whether the cotangent of x is wanted too."""
     s = session(engine)
-    leaves = [s.input(a, name, requires_grad=True) for a, name in zip(arrays, "wbx", strict=True)]
+    named = zip(arrays, "wbx", strict=True)
+    leaves = [s.input(a, name, requires_grad=image or name != "x") for a, name in named]
     y = s.max_pool(s.relu(s.conv(*leaves, **conv)), **pool)
-    return s, weighted(s, y), y, leaves
+    return s, weighted(s, y), y, leaves if image else leaves[:2]
 
 
 def found(made: tuple[pt.Session, Any, Any, Any]) -> list[Arr]:
@@ -123,14 +127,33 @@ def test_a_convolution_before_them(w: Any, x: Any, conv: Any, pool: Any, one: bo
     the_same(ours, convolved("numpy", arrays, conv, pool))
 
 
+FIRST = [
+    CONVOLVED[0],
+    ((2, 2, 2, 3), (2, 2, 7, 9), {"stride": (1, 2), "padding": (1, 1)}, {"kernel": (2, 1)}, True),
+    CONVOLVED[1],
+]
+
+
+@pytest.mark.parametrize("case", [FIRST[1], *(pytest.param(c, marks=pytest.mark.slow) for c in FIRST[::2])])
+def test_the_first_layer_of_a_network(case: Any) -> None:
+    w, x, conv, pool, one = case
+    arrays = [integers(w, 0), integers(w[:1], 1), integers(x, 2)]
+    ours = convolved("xla", arrays, conv, pool, image=False)
+    calls = [node.call for node in ours[0].graph.nodes]
+    assert relu_pool.in_one_loop(calls[0], _windows(calls[2])) == one
+    the_same(ours, convolved("numpy", arrays, conv, pool, image=False))
+
+
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
-@pytest.mark.parametrize("case", [CONVOLVED[0], CONVOLVED[2]])
-def test_zeros_absorb_as_in_the_definition(place: int, odd: float, case: Any) -> None:
+@pytest.mark.parametrize(
+    ("case", "image"), [(CONVOLVED[0], True), (CONVOLVED[0], False), (CONVOLVED[2], True)]
+)
+def test_zeros_absorb_as_in_the_definition(place: int, odd: float, case: Any, image: bool) -> None:
     w, x, conv, pool, _ = case
     arrays = [integers(w, 0), integers(w[:1], 1), integers(x, 2)]
     arrays[place].ravel()[1] = odd
-    the_same(convolved("xla", arrays, conv, pool), convolved("numpy", arrays, conv, pool))
+    the_same(convolved("xla", arrays, conv, pool, image), convolved("numpy", arrays, conv, pool, image))
 
 
 def trained(engine: str, on: Any = True) -> list[Arr]:

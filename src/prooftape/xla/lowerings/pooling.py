@@ -119,13 +119,22 @@ def placed(win: Windows, number: Arr, ct: Arr) -> Arr:
 
 
 def _spread_tiles(win: Windows, number: Arr, g: Arr) -> Arr:
-    """Every cell asks whether it is the winner of its window: one loop over the image, which nothing sums."""
+    """Every cell asks whether it is the winner of its window: one loop over the image, which nothing sums.
+
+    Which cell of its window a place is, it is told by its coordinates: a third faster than a table.
+    """
     d = win.rank
+    shape = (win.batch, *win.size, win.channels)
     axes = tuple(range(2, 2 * d + 2, 2))  # (batch, o1, k1, o2, k2, …, channels)
-    position = np.arange(win.cells, dtype=np.int32).reshape(win.kernel)
-    position = np.expand_dims(position, (0, *range(1, 2 * d + 1, 2), 2 * d + 1))
-    cells = jnp.where(jnp.expand_dims(number, axes) == position, jnp.expand_dims(g, axes), 0)
-    return cells.reshape((win.batch, *win.size, win.channels))
+    apart = [n for o, k in zip(win.counts, win.kernel, strict=True) for n in (o, k)]
+
+    def for_all_cells(x: Arr) -> Arr:
+        return jnp.broadcast_to(jnp.expand_dims(x, axes), (win.batch, *apart, win.channels)).reshape(shape)
+
+    cell = jnp.zeros(shape, np.int32)
+    for axis, k in enumerate(win.kernel, 1):
+        cell = cell * k + lax.rem(lax.broadcasted_iota(np.int32, shape, axis), np.int32(k))
+    return jnp.where(for_all_cells(number) == cell, for_all_cells(g), 0)
 
 
 def _fold(win: Windows, number: Arr, g: Arr) -> Arr:

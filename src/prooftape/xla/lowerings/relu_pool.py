@@ -21,10 +21,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from prooftape.op import Call
 from prooftape.ops.pooling import _windows
 from prooftape.ops.sliding import Windows
+from prooftape.xla.arrays import EXACT
 from prooftape.xla.lowerings import convolution, pooling
 from prooftape.xla.lowerings.separate import separately
 from prooftape.xla.lowerings.watching import watch
@@ -136,6 +138,37 @@ def conv_forward(xp: Any, calls: Sequence[Call], flat: bool, w: Arr, b: Arr, x: 
     return (_flat if flat else _out)(_compared(conv, win, w, b, x, _highest), pool)
 
 
+def _to_kernel(conv: Call, win: Windows, x: Arr, number: Arr, g: Arr) -> Arr:
+    """Cotangent of w, where that of x is not wanted: the convolution's image is then not needed either.
+
+    For each cell of the pool, the cotangents that it has won; and once for all cells, the entries of x that a
+    window of the pool reaches. Their products hold what each cell asks of its own taps, and more.
+    """
+    d = win.rank
+    out, channels, *kernel = conv.shapes[0]
+    steps = conv.ints("stride")
+    reach = tuple((k - 1) * s + m for k, s, m in zip(win.kernel, steps, kernel, strict=True))
+    strides = tuple(k * s for k, s in zip(win.kernel, steps, strict=True))
+
+    def won(number: Arr, g: Arr) -> Arr:
+        return jnp.concatenate([jnp.where(number == n, g, 0).reshape((1, -1)) for n in range(win.cells)])
+
+    def products(image: Arr, won: Arr) -> list[Arr]:
+        padded = convolution._pad(image, conv.ints("padding"), 2)
+        rows = convolution._columns(padded, reach, strides, win.counts)
+        parts = won.reshape((win.cells, -1, out))
+        return [lax.dot_general(rows, part, convolution._PLAIN, precision=EXACT) for part in parts]
+
+    image = jnp.moveaxis(x.reshape((-1, *x.shape[-d - 1 :])), 1, 0)
+    found = separately(products, image, separately(won, number, g))
+    asked = []
+    for cell, product in zip(itertools.product(*map(range, win.kernel)), found, strict=True):
+        spots = (slice(o * s, o * s + m) for o, s, m in zip(cell, steps, kernel, strict=True))
+        asked.append(product.reshape((*reach, channels, out))[tuple(spots)])
+    total = sum(asked[1:], asked[0])
+    return jnp.transpose(total, (d + 1, d, *range(d)))
+
+
 def conv_vjp(
     xp: Any, calls: Sequence[Call], saved: Sequence[Arr], ct: Arr, wanted: Sequence[bool]
 ) -> tuple[Arr | None, ...]:
@@ -146,6 +179,9 @@ def conv_vjp(
     dw = dx = None
     if wanted[0] or wanted[2]:
         number = _compared(conv, win, w, b, x, lambda cells: pooling._winner(win, cells))
+    if wanted[0] and not wanted[2] and in_one_loop(conv, win):
+        dw = watch(xp, _to_kernel(conv, win, x, number, g))
+    elif wanted[0] or wanted[2]:
         placed = _out(pooling.placed(win, number, g), conv)
         dw, _, dx = convolution._vjp(xp, conv, [w, x], placed, (wanted[0], False, wanted[2]))
     # each window's cotangent goes to one cell, so the sum over cells is that over windows
