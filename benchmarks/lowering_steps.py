@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prooftape.session import Session
+from prooftape.tape import backward_dense_from, forward_from
 from prooftape.xla import lowerings
 from prooftape.xla.arrays import JaxArrays
+from prooftape.xla.structure import structure
 
 RATE = 0.05
 
@@ -133,35 +135,27 @@ def taped(work: Workload, on: frozenset[str]) -> Callable[..., Any]:
     s = Session("float32")
     params, x = [s.add_leaf(a) for a in work.params], s.input(work.x)
     y = None if work.labels is None else s.input_nat_vec(work.labels)
-    loss = work.record(s, params, x, y)
-    tape = s.compile_tape()
-    assert loss.id == len(tape) - 1
-    needed = [i < len(params) for i in range(tape.n_leaves)]
-    for instr in tape.instrs:
-        needed.append(any(needed[a] for a in instr.args))
+    root = work.record(s, params, x, y).id
+    st = structure("float32", on, s.graph.leaves, s.graph.nodes)
+    wanted = range(len(params))
+    tape, needed = st.tape({root, *wanted}), st.needed(wanted)
+    above = st.above([root], tape)
 
     def f(params: Sequence[Any], x: Any, labels: Any) -> Any:
         xp = JaxArrays("float32", strict=False)
-        values = [*params, x]
-        for call, _, args, _, nats in tape.instrs:
-            operands = [values[a] for a in args] + [labels] * len(nats)
-            values.append(lowerings.choose(call, on).forward(xp, call, *operands))
-        ct: list[Any] = [None] * len(values)
-        ct[-1] = xp.full((), 1)
-        for call, out, args, saves, nats in reversed(tape.instrs):
-            asks = [needed[a] for a in args]
-            if ct[out] is None or True not in asks:
-                continue
-            saved = [values[i] for i in saves] + [labels] * len(nats)
-            parts = lowerings.choose(call, on).vjp(xp, call, saved, ct[out], asks)
-            for a, part in zip(args, parts, strict=True):
-                if part is not None:
-                    old = ct[a]
-                    ct[a] = part if old is None else xp.add(old, part)
+        values: list[Any] = [*params, x]
+        for instr in tape.instrs:
+            if instr.out in above:
+                forward_from(xp, [instr], values, lambda start, k: labels)
+            else:  # inside a chain that is traced as one instruction
+                values.append(None)
+        seeds: list[Any] = [None] * len(values)
+        seeds[root] = xp.full((), 1)
+        ct = backward_dense_from(xp, tape, values, seeds, lambda start, k: labels, needed)
         missed = jnp.zeros((), bool)
         for flag in xp.suspects:
             missed = missed | flag
-        return (values[-1], missed), ct[: len(params)]
+        return (values[root], missed), ct[: len(params)]
 
     return f
 
