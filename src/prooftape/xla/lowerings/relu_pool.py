@@ -33,8 +33,10 @@ from prooftape.xla.lowerings.watching import watch
 
 MAX_ENTRIES = 2**16
 """Up to so many entries of an image, where each comes from is kept in the program."""
-MAX_TERMS = 64
-"""Up to this many taps times cells, computing them twice beats keeping the convolution's image (measured)."""
+MAX_TAPS = 16
+"""Up to so many taps, computing the convolution twice beats keeping its image; from 25 on not (measured)."""
+MAX_TERMS = 160
+"""Taps times cells of the pool at most: so long is the loop's body."""
 
 Arr = Any
 
@@ -88,7 +90,8 @@ def vjp(
 # -- convolution, relu, max-pool -------------------------------------------------------------------------
 def in_one_loop(conv: Call, win: Windows) -> bool:
     """Whether the convolution is computed where its cells are compared."""
-    return math.prod(conv.shapes[0][1:]) * win.cells <= MAX_TERMS and pooling._tiles(win)
+    taps = math.prod(conv.shapes[0][1:])
+    return taps <= MAX_TAPS and taps * win.cells <= MAX_TERMS and pooling._tiles(win)
 
 
 def joins(conv: Call, pool: Call) -> bool:
