@@ -48,7 +48,14 @@ class OnDevice(Taped):
         if xla is None:
             return found
         compiles, seconds = len(xla.compiled), xla.compile_seconds
-        return replace(found, hits=xla.hits, misses=xla.misses, compiles=compiles, compile_seconds=seconds)
+        return replace(
+            found,
+            hits=xla.hits,
+            misses=xla.misses,
+            compiles=compiles,
+            compile_seconds=seconds,
+            undivided=xla.undivided,
+        )
 
     def _write_nats(self, start: int, values: Any) -> None:
         if self._xla is not None:

@@ -15,6 +15,8 @@ class Stats:
     tracks: different graphs that are expected to come again.
     hits, misses: programs an engine had, and had to make.
     compiles, compile_seconds: programs compiled, and the time that took.
+    undivided: with several devices, why the last gradients were not put together from the devices' own parts
+        (docs/parallel.md); None if they were.
     """
 
     replays: int = 0
@@ -25,3 +27,4 @@ class Stats:
     misses: int = 0
     compiles: int = 0
     compile_seconds: float = 0.0
+    undivided: str | None = None

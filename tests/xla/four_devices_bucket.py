@@ -228,6 +228,18 @@ def extremes(s: Session, x: TensorRef, w: TensorRef) -> TensorRef:
 def test_graphs_that_mix_rows_go_the_other_way(loss: Loss, ways: list[int]) -> None:
     equal(loss)
     assert not ways
+    s = Session(engine="xla", mesh=4)
+    x, w = s.input(np.ones((8, 4)), requires_grad=True), s.const(np.ones((4, 4)))
+    assert s.stats().undivided is None
+    s.backward_scalar_dense_all(loss(s, x, w))[x]
+    assert "keep the rows" in str(s.stats().undivided) or "meets its rows" in str(s.stats().undivided)
+    s.reset_tape()
+    x = s.input(np.ones((8, 4)), requires_grad=True)
+    y = s.sum(x)
+    s.backward_dense_all(y, 2.0)[x]
+    assert s.stats().undivided == "a seed is given"
+    s.backward_scalar_dense_all(y)[x]
+    assert s.stats().undivided is None
 
 
 def test_batch_norm_goes_the_other_way(ways: list[int]) -> None:

@@ -50,6 +50,7 @@ class Arguments:
         self._recompilations = Recompilations("a step of this session")
         self.compile_seconds = 0.0
         self.from_cache = 0
+        self.undivided: str | None = None  # see `Stats`
         self.compiled: list[str] = []
         self._now = Now(-1)
         self._rates: dict[Rows, Any] = {}

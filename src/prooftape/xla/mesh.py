@@ -268,13 +268,17 @@ class MeshEngine(Engine):
     ) -> Shared | None:
         """The graph of one part, where gradients and values of the whole can be put together from it."""
         st, placing = plan.structure, self._placing.get(id(plan))
-        if self.devices.n == 1 or seed is not None or placing is None:
+        if self.devices.n == 1 or placing is None:
+            return None
+        if seed is not None:
+            self.undivided = "a seed is given"
             return None
         _, inputs, nats = placing
         given = iter(inputs)
         leaves = tuple([False if i in plan.params else next(given) for i in range(st.base)])
         found = shared(st, Division(self.devices.n, leaves, tuple(zip(st.slots, nats, strict=True))))
-        return None if found.why_not(root, {*values, *cotangents}) else found
+        self.undivided = found.why_not(root, {*values, *cotangents}) or None
+        return None if self.undivided else found
 
     def gradients(self, s: OnDevice, root: int, seed: Any, ids: Collection[int]) -> dict[int, Any]:
         """Cotangents, on every device."""
