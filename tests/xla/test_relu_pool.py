@@ -227,3 +227,19 @@ def test_it_is_named_where_trust_is_asked_for() -> None:
     assert kernels["conv2d"].endswith("lowering conv, relu_pool")
     assert kernels["relu"].endswith("lowering relu_pool")
     assert kernels["max_pool2d"].endswith("lowering max_pool, relu_pool")
+
+
+@pytest.mark.slow
+def test_a_profile_gives_a_chains_time_to_its_last_instruction() -> None:
+    made = convolved(
+        "xla",
+        [integers((4, 1, 3, 3), 0), integers((4,), 1), integers((2, 1, 8, 6), 2)],
+        {},
+        {"kernel": (2, 2)},
+    )
+    s, loss, _, leaves = made
+    with s.profile() as p:
+        s.backward_scalar_dense_all(loss)[leaves[0]]
+    assert p.notes == []
+    timed = {n.op for n in p.nodes if n.forward > 0 and n.backward > 0}
+    assert "max_pool" in timed and not timed & {"conv", "relu"}
