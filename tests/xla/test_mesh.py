@@ -33,4 +33,10 @@ def test_four_devices() -> None:
 
 @pytest.mark.slow
 def test_every_op_random_graphs_and_networks_on_some_of_four_devices() -> None:
-    on_four_devices(3000, "-k", "ops or random or bounds_of_their_parts or benchmark", PROOFTAPE_MESH_OPS="all", PROOFTAPE_MESH_GRAPHS="40")
+    on_four_devices(
+        3000,
+        "-k",
+        "ops or random or bounds_of_their_parts or benchmark",
+        PROOFTAPE_MESH_OPS="all",
+        PROOFTAPE_MESH_GRAPHS="40",
+    )
