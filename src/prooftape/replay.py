@@ -198,15 +198,14 @@ class Track:
     def bound(self, id: int) -> tuple[int, int]:
         """Of a node that checks its naturals: which of the vectors it reads, and what they must be below.
 
-        (-1, 0) where it is not as simple as that.
+        (-1, 0) where its op states no such number.
         """
         r = self.recorded
         call, _, nats = r.nodes[id - len(r.leaves)]
         if call.op.nats_below is None:
             return -1, 0
         slots = [(n.start, n.length) for n in r.nats]
-        mine = (nats[0], call.nat_sizes[0])
-        return (slots.index(mine), call.op.nats_below(call)) if mine in slots else (-1, 0)
+        return slots.index((nats[0], call.nat_sizes[0])), call.op.nats_below(call)
 
     def type_of(self, id: int) -> TensorType:
         """Type of a context id."""
