@@ -196,14 +196,10 @@ class Track:
         self.steps = self._steps()
 
     def bound(self, id: int) -> tuple[int, int]:
-        """Of a node that checks its naturals: which of the vectors it reads, and what they must be below.
-
-        (-1, 0) where its op states no such number.
-        """
+        """Of a node that checks its naturals: which of the vectors it reads, and what they must be below."""
         r = self.recorded
         call, _, nats = r.nodes[id - len(r.leaves)]
-        if call.op.nats_below is None:
-            return -1, 0
+        assert call.op.nats_below is not None  # as every op with a check and a method has it
         slots = [(n.start, n.length) for n in r.nats]
         return slots.index((nats[0], call.nat_sizes[0])), call.op.nats_below(call)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from prooftape.arrays.floats import FloatArrays, LowPrecision
 from prooftape.arrays.structure import Arr
-from prooftape.errors import HandleError, RuleError
+from prooftape.errors import HandleError
 from prooftape.graph import Node
 from prooftape.handle_methods import TensorRef
 from prooftape.handles import NOTHING, Handle, NatRef, NatVecRef, Token
@@ -325,19 +325,7 @@ class Replaying(Recorder):
         if found is None:
             found = track.bounds[out.id] = track.bound(out.id)
         place, end = found
-        if place >= 0:
-            return self._tops[place] < end
-        node = track.recorded.nodes[out.id - len(track.recorded.leaves)]
-        call = node.call
-        nats = np.concatenate(self._fed_nats)
-        assert call.op.record_check is not None
-        try:
-            call.op.record_check(
-                call, [nats[at : at + n] for at, n in zip(node.nats, call.nat_sizes, strict=True)]
-            )
-        except RuleError:
-            return False  # recording the op refuses it, and says where
-        return True
+        return self._tops[place] < end  # else recording the op refuses it, and says where
 
     def _noted(self, first: int, key: str, arguments: tuple[object, ...], result: TensorRef) -> None:
         """Remember that one operator recorded all nodes from `first` on."""
