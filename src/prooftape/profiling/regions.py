@@ -138,6 +138,7 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float], f
     """The nodes traced, the program's text, seconds of each of its operations in one run, and of the run."""
     import jax
 
+    from prooftape.xla.compiling import compiler_options
     from prooftape.xla.program import StepArrays
 
     st, fn = ran.program.made_from
@@ -146,8 +147,7 @@ def _run_again(ran: Ran) -> tuple[set[tuple[str, int]], str, dict[str, float], f
         return fn(StepArrays(st.scalar, False), *arguments)
 
     low = st.scalar in ("bfloat16", "float16")
-    options: dict[str, Any] | None = {"xla_allow_excess_precision": False} if low else None
-    jitted: Any = jax.jit(prooftape_profile, compiler_options=options)
+    jitted: Any = jax.jit(prooftape_profile, compiler_options=compiler_options(low))
     arguments = jax.tree.map(jax.device_put, ran.arguments)
     traced: set[tuple[str, int]] = set()
     kept, marked = st.instrs, st.marked
