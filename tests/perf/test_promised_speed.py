@@ -61,7 +61,9 @@ def test_training_step_against_numpy_by_hand() -> None:
 
 @pytest.mark.timing
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs the extra `xla`")
-@pytest.mark.parametrize(("workload", "bound"), [("W1", 1.3), ("W2", 1.06), ("W5", 1.4), ("W6b", 1.6), ("W6c", 1.2)])
+@pytest.mark.parametrize(
+    ("workload", "bound"), [("W1", 1.3), ("W2", 1.06), ("W5", 1.4), ("W6b", 1.6), ("W6c", 1.2)]
+)
 def test_compiled_step_against_jax(workload: str, bound: float) -> None:
     def measure() -> dict[str, float]:
         seen = peers(workload, "prooftape, xla;jax.jit")
