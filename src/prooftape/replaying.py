@@ -115,9 +115,8 @@ class Replaying(Recorder):
             raise HandleError("reset_tape() inside commit(builder): finish the builder first")
         track = self._expected_track()
         self._generation += 1
-        self._token.next = NOTHING  # its handles are stale from now on
         if track is None:
-            self._set = None
+            self._set, self._token.next = None, NOTHING
             WATCHERS.discard(self)
             self._watching = False
             self._start(Token(self, self._generation))  # type: ignore[arg-type]
@@ -171,9 +170,10 @@ class Replaying(Recorder):
             for name in RECORDED:
                 mine.pop(name, None)
         self._track = track
-        self._set = current = track.start(self, self._generation, self._token)
-        self._token = current.token
+        current, before = track.start(self, self._generation, self._token), self._token
         current.token.next = current.first
+        # nothing can come between these; the handles of the token before are stale from now on
+        self._set, self._token, before.next = current, current.token, NOTHING
         self._fed, self._fed_nats, self._tops, self._captured = [], [], [], None
         self._history.replays += 1
         if not self._watching:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction as F
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,6 @@ jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 ENGINES = ("numpy", "xla")
-
-
-def exact(values: Any) -> np.ndarray:
-    a = np.array(values, dtype=object)
-    out = np.empty(a.size, dtype=object)
-    out[:] = [F(v) for v in a.ravel()]
-    return out.reshape(a.shape)
-
-
-def poly(x: pt.TensorRef) -> pt.TensorRef:
-    s = x.session
-    a, b = x[0], x[1]
-    return a * a * b + s.relu(b * 3 - a) / (a * a + 1) + (x * x).sum() * x[2]
 
 
 def network(params: Any, x: pt.TensorRef, labels: Any) -> pt.TensorRef:

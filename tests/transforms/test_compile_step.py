@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stepping_cases import ENGINES, assert_within_rounding, data, exact, leaves, network, poly, program, train
+from exact_cases import exact, poly
+from stepping_cases import ENGINES, assert_within_rounding, data, leaves, network, program, train
 
 import prooftape as pt
 from prooftape.errors import (

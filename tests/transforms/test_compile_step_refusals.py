@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stepping_cases import ENGINES, data, exact, network, poly, program
+from exact_cases import exact, poly
+from stepping_cases import ENGINES, data, network, program
 
 import prooftape as pt
 from prooftape.errors import (
@@ -164,7 +165,7 @@ def test_an_error_of_the_function_leaves_the_step_usable() -> None:
 
 def test_names_come_from_the_function() -> None:
     assert repr(pt.compile_step(pt.grad(poly), engine="numpy")).startswith(
-        "<compiled step poly [stepping_cases.py:"
+        "<compiled step poly [exact_cases.py:"
     )
     step = pt.compile_step(pt.value_and_grad(network), engine="numpy", donate="params")
     step(*data())

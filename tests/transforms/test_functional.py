@@ -7,24 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exact_cases import exact, poly
 
 import prooftape as pt
 from prooftape.errors import ForeignHandleError, GradientError, ShapeError
-
-
-def exact(values: Any) -> np.ndarray:
-    a = np.array(values, dtype=object)
-    out = np.empty(a.size, dtype=object)
-    out[:] = [F(v) for v in a.ravel()]
-    return out.reshape(a.shape)
-
-
-def poly(x: pt.TensorRef) -> pt.TensorRef:
-    """Rational, not symmetric, with products, a quotient, a kink away from the points used."""
-    s = x.session
-    a, b = x[0], x[1]
-    return a * a * b + s.relu(b * 3 - a) / (a * a + 1) + (x * x).sum() * x[2]
-
 
 X = exact([F(1, 2), 2, F(-3, 4)])
 BASIS = [exact(e) for e in np.eye(3, dtype=int)]

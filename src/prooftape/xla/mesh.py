@@ -91,7 +91,7 @@ class Devices:
             if array.sharding == how or not array.is_fully_addressable:
                 return array
             array = np.asarray(array)
-        # half the time of device_put
+        # quicker than device_put
         return jax.make_array_from_callback(array.shape, how, lambda part: array[part])
 
     def keep(self, array: Arr) -> Any:

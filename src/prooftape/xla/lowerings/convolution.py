@@ -90,7 +90,7 @@ def _columns(padded: Arr, kernel: Shape, stride: Shape, counts: Shape) -> Arr:
     """The same of (channels, batch, spatial…) as a matrix: (cells * channels, batch * windows).
 
     One axis after the other, the last one first: short strided rows are then read once per cell of one axis,
-    and what is left to copy is long (4 times faster than every cell by itself).
+    and what is left to copy is long (much faster than every cell by itself).
     """
     d, channels = len(kernel), padded.shape[0]
     for i in reversed(range(d)):

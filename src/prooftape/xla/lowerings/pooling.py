@@ -121,7 +121,7 @@ def placed(win: Windows, number: Arr, ct: Arr) -> Arr:
 def _spread_tiles(win: Windows, number: Arr, g: Arr) -> Arr:
     """Every cell asks whether it is the winner of its window: one loop over the image, which nothing sums.
 
-    Which cell of its window a place is, it is told by its coordinates: a third faster than a table.
+    Which cell of its window a place is, it is told by its coordinates: faster than a table.
     """
     d = win.rank
     shape = (win.batch, *win.size, win.channels)

@@ -52,7 +52,7 @@ def _out(image: Arr, c: Call) -> Arr:
 def _flat(image: Arr, c: Call) -> Arr:
     """The same for a result that is not read as an image: then nothing cancels the transpose.
 
-    XLA's own is 7 times slower than looking up where each entry comes from.
+    XLA's own is much slower than looking up where each entry comes from.
     """
     if math.prod(image.shape[1:]) > MAX_ENTRIES:
         return _out(image, c)
